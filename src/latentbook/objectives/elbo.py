@@ -1,0 +1,200 @@
+r"""The evidence lower bound, the importance-weighted bound, and the gap between them.
+
+For one data point
+
+.. math::
+
+    \mathrm{ELBO}(x) = \mathbb E_{q(z|x)}[\log p(x|z)] - \mathrm{KL}(q(z|x)\,\|\,p(z))
+    = \log p(x) - \mathrm{KL}(q(z|x)\,\|\,p(z|x)).
+
+Everything is in nats per data point.
+
+Sources: D. P. Kingma, M. Welling, *Auto-Encoding Variational Bayes*, ICLR 2014; Y. Burda, R. Grosse,
+R. Salakhutdinov, *Importance Weighted Autoencoders*, ICLR 2016.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.distributions import Distribution
+
+from latentbook.models.priors import kl_divergence, log_prob
+from latentbook.models.vae import VAE
+from latentbook.nn import Knob
+from latentbook.objectives.loss import Batch, Loss, observations
+from latentbook.random import Generator, check_members
+
+_CHUNK = 2**19  # numbers a member may hold at once while bounds are evaluated
+
+
+def _draw(loc: Tensor, scale: Tensor, generator: Generator, samples: int, antithetic: bool) -> Tensor:
+    """Posterior samples (members, samples, batch, latents); antithetic ones come in pairs loc +- scale * noise."""
+    if samples == 1 and not antithetic:  # the usual training step: spare it the bookkeeping
+        return (loc + scale * generator.normal(*loc.shape[1:], dtype=loc.dtype))[:, None]
+    if antithetic:
+        half = generator.normal(samples // 2, *loc.shape[1:], dtype=loc.dtype)
+        noise = torch.cat([half, -half], dim=1)
+    else:
+        noise = generator.normal(samples, *loc.shape[1:], dtype=loc.dtype)
+    return loc[:, None] + scale[:, None] * noise
+
+
+def _with_samples_axis(x: Tensor) -> Tensor:
+    return x if x.dim() == 2 else x[:, None]
+
+
+class ELBO(nn.Module):
+    """The negative ELBO as an objective for ``fit``, with ``beta`` weighing the KL.
+
+    Args:
+        beta: weight of the KL; one number, or one per member. 1 gives the bound itself.
+        samples: posterior samples per data point.
+        antithetic: draw them in pairs mirrored at the mean, which removes the noise of all odd terms; ``samples``
+            must then be even, and 1 counts as one pair.
+        kl: "auto" uses the closed form where there is one, "monte-carlo" always the samples.
+
+    Raises:
+        ValueError: for a negative beta, an odd number of antithetic samples, or an unknown ``kl``.
+    """
+
+    def __init__(
+        self,
+        beta: float | Sequence[float] | Tensor = 1.0,
+        *,
+        samples: int = 1,
+        antithetic: bool = False,
+        kl: str = "auto",
+    ) -> None:
+        super().__init__()
+        if kl not in ("auto", "monte-carlo"):
+            raise ValueError(f"kl is {kl!r}; expected 'auto' or 'monte-carlo'")
+        samples = 2 if antithetic and samples == 1 else samples
+        if samples < 1 or (antithetic and samples % 2):
+            raise ValueError(f"samples is {samples}; expected a positive number, even with antithetic=True")
+        self.beta = Knob(beta, name="beta")
+        self.samples, self.antithetic, self.kl = samples, antithetic, kl
+
+    def forward(self, model: VAE, batch: Batch, generator: Generator) -> Loss:
+        """The loss ``-(reconstruction - beta KL)``, averaged over the batch, of every member."""
+        x, u = observations(batch)
+        posterior, prior = model.encode(x), model.prior(u)
+        z = _draw(posterior.mean, posterior.stddev, generator, self.samples, self.antithetic)
+        reconstruction = model.likelihood.log_prob(model.decode(z), _with_samples_axis(x)).mean((1, 2))
+        kl = kl_divergence(posterior, prior) if self.kl == "auto" else None
+        if kl is None:
+            kl = (_log_density(posterior, z) - _log_density(prior, z)).mean(1)
+        kl = kl.mean(1)
+        value = self.beta() * kl - reconstruction
+        parts = {"reconstruction": reconstruction, "kl": kl, "elbo": reconstruction - kl}
+        return Loss(value, {name: term.detach() for name, term in parts.items()})
+
+
+def _log_density(distribution: Distribution, z: Tensor) -> Tensor:
+    """log density at samples (members, samples, batch, latents), for any batch shape that broadcasts to the rest."""
+    return log_prob(distribution, z.transpose(0, 1)).transpose(0, 1)
+
+
+class ElboParts(NamedTuple):
+    """The ELBO of every data point and its parts, each (members, n), in nats."""
+
+    elbo: Tensor
+    reconstruction: Tensor
+    kl: Tensor
+
+
+class Gap(NamedTuple):
+    """The measured gap between log p(x) and the ELBO, each (members,), in nats per data point.
+
+    Attributes:
+        gap: mean difference between the importance-weighted bound and the ELBO. The bound lies below log p(x) in
+            expectation, so this is an estimate from below.
+        standard_error: of the mean difference over the data points.
+        elbo: mean ELBO.
+        bound: mean importance-weighted bound.
+    """
+
+    gap: Tensor
+    standard_error: Tensor
+    elbo: Tensor
+    bound: Tensor
+
+
+def _chunks(x: Tensor, samples: int) -> Iterator[Tensor]:
+    """x in pieces along its data axis; their size depends on one member alone, so that its noise does too."""
+    if samples < 1:
+        raise ValueError(f"samples is {samples}; expected a positive number")
+    size = max(1, _CHUNK // (samples * x.shape[-1]))
+    return iter(x.split(size, dim=x.dim() - 2))
+
+
+def _log_joint(model: VAE, x: Tensor, generator: Generator, samples: int) -> tuple[Tensor, Tensor, Tensor | None]:
+    """log p(x|z) and log p(z) - log q(z|x) at samples z of q, (members, samples, n), and the closed-form KL."""
+    posterior, prior = model.encode(x), model.prior()
+    z = _draw(posterior.mean, posterior.stddev, generator, samples, antithetic=False)
+    likelihood = model.likelihood.log_prob(model.decode(z), _with_samples_axis(x))
+    return likelihood, _log_density(prior, z) - _log_density(posterior, z), kl_divergence(posterior, prior)
+
+
+@torch.no_grad()
+def elbo(model: VAE, x: Tensor, generator: Generator, *, samples: int = 16) -> ElboParts:
+    """The ELBO of every data point, with ``samples`` posterior samples and the closed-form KL where there is one.
+
+    Args:
+        model: K members.
+        x: data (n, features), or (members, n, features).
+        generator: one seed per member.
+        samples: posterior samples per data point.
+    """
+    check_members(generator, model.members)
+    parts = []
+    for piece in _chunks(x, samples):
+        likelihood, ratio, kl = _log_joint(model, piece, generator, samples)
+        parts.append((likelihood.mean(1), -ratio.mean(1) if kl is None else kl))
+    reconstruction, kl = (torch.cat(part, dim=1) for part in zip(*parts, strict=True))
+    return ElboParts(reconstruction - kl, reconstruction, kl)
+
+
+@torch.no_grad()
+def importance_weighted_bound(model: VAE, x: Tensor, generator: Generator, *, samples: int = 256) -> Tensor:
+    r"""The importance-weighted bound :math:`\log \frac1S \sum_s p(x, z_s) / q(z_s|x)` of every data point.
+
+    In expectation it lies between the ELBO (S = 1) and log p(x), and rises with S (Burda et al., theorem 1).
+
+    Args:
+        model: K members.
+        x: data (n, features), or (members, n, features).
+        generator: one seed per member.
+        samples: S.
+
+    Returns:
+        (members, n), in nats.
+    """
+    check_members(generator, model.members)
+    bounds = []
+    for piece in _chunks(x, samples):
+        likelihood, ratio, _ = _log_joint(model, piece, generator, samples)
+        bounds.append((likelihood + ratio).logsumexp(1) - math.log(samples))
+    return torch.cat(bounds, dim=1)
+
+
+def elbo_gap(model: VAE, x: Tensor, generator: Generator, *, samples: int = 256) -> Gap:
+    """The gap log p(x) - ELBO, estimated by the importance-weighted bound, with its standard error.
+
+    Args:
+        model: K members.
+        x: data (n, features), n at least 2.
+        generator: one seed per member.
+        samples: importance samples per data point; the ELBO uses as many.
+    """
+    if x.shape[-2] < 2:
+        raise ValueError(f"x has {x.shape[-2]} data point(s); expected at least 2 for a standard error")
+    lower = elbo(model, x, generator.child("elbo"), samples=samples).elbo
+    bound = importance_weighted_bound(model, x, generator.child("bound"), samples=samples)
+    difference = bound - lower
+    error = difference.std(1) / math.sqrt(difference.shape[1])
+    return Gap(difference.mean(1), error, lower.mean(1), bound.mean(1))

@@ -1,0 +1,137 @@
+"""Where batches come from: data held in memory, drawn without replacement, or a sampler of fresh ones."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+import torch
+from torch import Tensor, nn
+
+from latentbook.objectives.loss import Batch
+from latentbook.random import Generator
+from latentbook.training.config import TrainConfig
+
+
+class DataSet(Protocol):
+    """What ``fit`` needs of a data set: a length, and a batch for indices of any shape."""
+
+    def __len__(self) -> int: ...
+
+    def batch(self, index: Tensor) -> Batch: ...
+
+
+Sampler = Callable[[Generator, int], Batch]
+Data = Tensor | tuple[Tensor, ...] | DataSet | Sampler
+
+
+def _as_tuple(batch: Batch) -> tuple[Tensor, ...]:
+    return batch if isinstance(batch, tuple) else (batch,)
+
+
+def _check_values(x: Tensor, dtype: torch.dtype) -> None:
+    if x.dtype != dtype:
+        raise TypeError(f"data has dtype {x.dtype}; expected {dtype}, the model's own")
+    bad = ~torch.isfinite(x)
+    if bool(bad.any()):
+        raise ValueError(f"data has {int(bad.sum())} value(s) that are NaN or infinite; expected finite numbers")
+
+
+class _Tensors:
+    """One tensor, or several of the same length (x, u, ...), as a data set."""
+
+    def __init__(self, tensors: tuple[Tensor, ...]) -> None:
+        for tensor in tensors:
+            if not isinstance(tensor, Tensor):
+                raise TypeError(f"data holds a {type(tensor).__name__}; expected torch tensors")
+        if tensors[0].dim() < 2:
+            raise ValueError(f"data has shape {tuple(tensors[0].shape)}; expected (n, features)")
+        lengths = [len(tensor) for tensor in tensors]
+        if len(set(lengths)) > 1:
+            raise ValueError(f"data holds tensors of lengths {lengths}; expected the same length")
+        self.tensors = tensors
+
+    def __len__(self) -> int:
+        return len(self.tensors[0])
+
+    def batch(self, index: Tensor) -> Batch:
+        batch = tuple(tensor[index] for tensor in self.tensors)
+        return batch if len(batch) > 1 else batch[0]
+
+    def to(self, device: torch.device) -> _Tensors:
+        return _Tensors(tuple(tensor.to(device) for tensor in self.tensors))
+
+
+class Epochs:
+    """Batches without replacement: every epoch a new order for every member, a function of (seed, epoch) alone.
+
+    Data points left over at the end of an epoch wait for a later one.
+    """
+
+    def __init__(self, data: DataSet, config: TrainConfig, device: torch.device) -> None:
+        if len(data) == 0:
+            raise ValueError("data is empty; expected at least one data point")
+        if config.batch_size > len(data):
+            raise ValueError(f"batch_size is {config.batch_size}; expected at most {len(data)}, the number of data")
+        self.data = data.to(device) if hasattr(data, "to") else data
+        self.size, self.per_epoch = config.batch_size, len(data) // config.batch_size
+        self.generator = Generator(config.seeds, device=device, stream="batches")
+        self._epoch, self._order = -1, torch.empty(0)
+
+    def __call__(self, step: int) -> Batch:
+        epoch, position = divmod(step, self.per_epoch)
+        if epoch != self._epoch:
+            self._epoch, self._order = epoch, self.generator.at(epoch).permutation(len(self.data))
+        return self.data.batch(self._order[:, position * self.size : (position + 1) * self.size])
+
+
+class Fresh:
+    """Batches made anew at every step by ``sampler(generator, n) -> (members, n, ...)``."""
+
+    def __init__(self, sampler: Sampler, config: TrainConfig, device: torch.device) -> None:
+        self.sampler, self.size = sampler, config.batch_size
+        self.generator = Generator(config.seeds, device=device, stream="batches")
+
+    def __call__(self, step: int) -> Batch:
+        return self.sampler(self.generator.at(step), self.size)
+
+
+def batches(data: Data, config: TrainConfig, model: nn.Module, device: torch.device) -> Callable[[int], Batch]:
+    """The batch of every step, ``step -> batch`` with tensors (members, batch_size, ...), on ``device``.
+
+    Raises:
+        TypeError: for data of a kind or dtype that cannot be used.
+        ValueError: for empty data, a wrong shape, values that are not finite, or a batch larger than the data.
+    """
+    dtype = next(model.parameters()).dtype
+    if isinstance(data, Tensor | tuple | list):
+        data = _Tensors(tuple(data) if isinstance(data, tuple | list) else (data,))
+        if len(data):
+            _check_values(data.tensors[0], dtype)
+    if hasattr(data, "batch") and hasattr(data, "__len__"):
+        source: Callable[[int], Batch] = Epochs(data, config, device)
+    elif callable(data):
+        source = Fresh(data, config, device)
+    else:
+        raise TypeError(
+            f"data is a {type(data).__name__}; expected tensors, a data set with batch(index), or a sampler"
+        )
+    expected = (len(config.seeds), config.batch_size)
+    for number, tensor in enumerate(_as_tuple(source(0))):
+        if tuple(tensor.shape[:2]) != expected or (number == 0 and tensor.dim() < 3):
+            raise ValueError(
+                f"data gave a batch of shape {tuple(tensor.shape)}; expected {expected} followed by the features"
+            )
+        if number == 0:
+            _check_values(tensor, dtype)
+    return source
+
+
+def signature(data: Data) -> str:
+    """A short description of the data that a resumed run can be checked against."""
+    tensor = data[0] if isinstance(data, tuple | list) else data
+    tensor = getattr(tensor, "x", tensor)
+    if not isinstance(tensor, Tensor):
+        return f"{type(data).__name__}:{len(data)}" if hasattr(data, "__len__") else "sampler"
+    total = float(tensor.double().sum()) if tensor.is_floating_point() else int(tensor.long().sum())
+    return f"{tuple(tensor.shape)}:{tensor.dtype}:{total!r}"

@@ -1,0 +1,130 @@
+"""Everything that decides how a model is trained, in frozen dataclasses."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+
+from latentbook.random import as_seeds
+from latentbook.training.schedules import Ramp
+
+
+@dataclass(frozen=True)
+class ParameterGroup:
+    """Parameters that are trained differently.
+
+    Attributes:
+        prefix: the group holds the parameters whose name begins so, such as "encoder", "likelihood" or "objective".
+        rate: factor on the learning rate.
+        betas: Adam's decay rates, None for those of the config.
+        weight_decay: factor of the L2 penalty.
+    """
+
+    prefix: str
+    rate: float = 1.0
+    betas: tuple[float, float] | None = None
+    weight_decay: float = 0.0
+
+
+@dataclass(frozen=True)
+class EarlyStop:
+    """Stop a member when a recorded value has ceased to improve; it keeps its best parameters.
+
+    Attributes:
+        record: name of the recorder to watch; its value, (members,), is to become small.
+        patience: measurements without improvement after which a member stops.
+        least: improvement that counts.
+    """
+
+    record: str
+    patience: int = 5
+    least: float = 0.0
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """How ``fit`` trains.
+
+    Attributes:
+        seeds: one per member; a seed fixes a member's batches and noise.
+        steps: number of optimiser steps.
+        batch_size: data points per member and step.
+        learning_rate: Adam's step size; one number, or one per member.
+        betas: Adam's decay rates.
+        warmup: steps over which the learning rate rises linearly from zero.
+        decay: "cosine" lets the learning rate fall to zero, "none" keeps it.
+        schedules: multipliers for knobs by name ("beta", "gamma2").
+        groups: parameters that are trained differently; the first group that matches a parameter takes it.
+        early_stop: when to stop a member before the last step.
+        log_every: steps over which the history averages; a diverged member is noticed this often.
+        checkpoint: file for checkpoints (safetensors), None for none.
+        checkpoint_every: steps between checkpoints; the last step is always saved.
+        device: "auto" (CUDA where there is one), "cpu", "cuda", "cuda:1", ...
+    """
+
+    seeds: tuple[int, ...] = (0,)
+    steps: int = 1000
+    batch_size: int = 128
+    learning_rate: float | tuple[float, ...] = 1e-3
+    betas: tuple[float, float] = (0.9, 0.999)
+    warmup: int = 0
+    decay: str = "cosine"
+    schedules: Mapping[str, Ramp] = field(default_factory=dict)
+    groups: tuple[ParameterGroup, ...] = ()
+    early_stop: EarlyStop | None = None
+    log_every: int = 50
+    checkpoint: Path | None = None
+    checkpoint_every: int = 1000
+    device: str = "auto"
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "seeds", as_seeds(self.seeds))
+        object.__setattr__(self, "groups", tuple(self.groups))
+        object.__setattr__(self, "checkpoint", None if self.checkpoint is None else Path(self.checkpoint))
+        for name in ("steps", "batch_size", "log_every", "checkpoint_every"):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+                raise ValueError(f"{name} is {value!r}; expected a positive integer")
+        if not isinstance(self.warmup, int) or not 0 <= self.warmup <= self.steps:
+            raise ValueError(f"warmup is {self.warmup!r}; expected an integer from 0 to steps = {self.steps}")
+        if self.decay not in ("cosine", "none"):
+            raise ValueError(f"decay is {self.decay!r}; expected 'cosine' or 'none'")
+        rates = self.learning_rate
+        if hasattr(rates, "__iter__"):
+            rates = tuple(float(rate) for rate in rates)
+            object.__setattr__(self, "learning_rate", rates)
+            if len(rates) != len(self.seeds):
+                raise ValueError(f"learning_rate has {len(rates)} values; expected 1 or {len(self.seeds)}, one per seed")
+        for rate in rates if isinstance(rates, tuple) else (rates,):
+            if not (math.isfinite(rate) and rate > 0):
+                raise ValueError(f"learning_rate is {rates}; expected positive, finite numbers")
+
+    def resolve_device(self) -> torch.device:
+        """The torch device that ``device`` names.
+
+        Raises:
+            ValueError: for a device that torch does not know or this machine does not have.
+        """
+        if self.device == "auto":
+            return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        try:
+            device = torch.device(self.device)
+            torch.empty(0, device=device)
+        except (RuntimeError, AssertionError, NotImplementedError) as error:
+            raise ValueError(
+                f"device is {self.device!r}; expected 'auto', 'cpu' or a device of this machine such as 'cuda'"
+            ) from error
+        return device
+
+    def fingerprint(self) -> dict[str, object]:
+        """What must agree between a checkpoint and the run that continues it, as plain JSON values."""
+        values = dataclasses.asdict(self)
+        for name in ("checkpoint", "checkpoint_every", "device"):
+            del values[name]
+        values["schedules"] = {name: dataclasses.asdict(ramp) for name, ramp in sorted(self.schedules.items())}
+        return values

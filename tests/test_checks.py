@@ -42,7 +42,8 @@ def test_an_array_passes_only_if_every_entry_does(answer, data):
 
 
 @pytest.mark.parametrize(
-    "answer", [[[1.0, 2.0], [3.0, 4.0]], torch.arange(4.0).reshape(2, 2).requires_grad_(), np.arange(3), 7, np.float32(2)]
+    "answer",
+    [[[1.0, 2.0], [3.0, 4.0]], torch.arange(4.0).reshape(2, 2).requires_grad_(), np.arange(3), 7, np.float32(2)],
 )
 def test_lists_arrays_tensors_and_integers(answer):
     assert check(make_token(answer, 0.01), answer)
@@ -67,10 +68,11 @@ def test_wrong_text_and_truth_values():
 
 def test_what_is_printed_and_returned(capsys):
     token = make_token(0.5, 0.01)
+    wrong = "Not yet: your number is not within 0.01 of the answer."
     assert check(token, 0.505) == Verdict(True, "Correct.")
-    assert check(token, 0.7) == Verdict(False, "Not yet: your number is not within 0.01 of the answer.")
+    assert check(token, 0.7) == Verdict(False, wrong)
     assert "at least one" in check(make_token([1, 2], 0.1), [1, 3]).message
-    assert capsys.readouterr().out.splitlines()[:2] == ["Correct.", "Not yet: your number is not within 0.01 of the answer."]
+    assert capsys.readouterr().out.splitlines()[:2] == ["Correct.", wrong]
 
 
 @pytest.mark.parametrize("blank", [None, ...])

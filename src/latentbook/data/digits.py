@@ -23,8 +23,8 @@ def load() -> Dataset:
     """The 1797 digits as a :class:`~latentbook.data.Dataset`.
 
     Returns:
-        ``x`` float32 (1797, 64) in [0, 1], where 0 is paper and 1 is ink; ``factors`` int64 (1797, 1), the digit 0 to 9;
-        ``image_shape`` (8, 8).
+        ``x`` float32 (1797, 64) in [0, 1], where 0 is paper and 1 is ink; ``factors`` int64 (1797, 1), the digit
+        0 to 9; ``image_shape`` (8, 8).
     """
     bunch = load_digits()
     return Dataset(

@@ -47,6 +47,11 @@ class GaussianEncoder(nn.Module):
         bias.copy_(per_member(torch.as_tensor(value, dtype=bias.dtype), 3).expand_as(bias))
 
 
+def _check_members(likelihood: nn.Module, members: int) -> None:
+    if likelihood.members not in (None, members):
+        raise ValueError(f"likelihood is made for {likelihood.members} members; expected {members}, as in the networks")
+
+
 class VAE(nn.Module):
     """K variational autoencoders with a common architecture.
 
@@ -75,10 +80,7 @@ class VAE(nn.Module):
         super().__init__()
         self.encoder, self.decoder, self.prior, self.likelihood = encoder, decoder, prior, likelihood
         self.column_norm2 = column_norm2
-        if likelihood.members not in (None, self.members):
-            raise ValueError(
-                f"likelihood is made for {likelihood.members} members; expected {self.members}, as in the networks"
-            )
+        _check_members(likelihood, self.members)
 
     @property
     def members(self) -> int:
@@ -157,6 +159,7 @@ class VAE(nn.Module):
             generator: source of the initial weights, one seed a member.
         """
         likelihood = GaussianLikelihood() if likelihood is None else likelihood
+        _check_members(likelihood, generator.members)
         gaussian = isinstance(likelihood, GaussianLikelihood)
         sizes = (data_size, *hidden, latent_size)
 

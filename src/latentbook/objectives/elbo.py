@@ -141,7 +141,7 @@ def _log_joint(model: VAE, x: Tensor, generator: Generator, samples: int) -> tup
 
 
 @torch.no_grad()
-def elbo(model: VAE, x: Tensor, generator: Generator, *, samples: int = 16) -> ElboParts:
+def evidence_lower_bound(model: VAE, x: Tensor, generator: Generator, *, samples: int = 16) -> ElboParts:
     """The ELBO of every data point, with ``samples`` posterior samples and the closed-form KL where there is one.
 
     Args:
@@ -193,7 +193,7 @@ def elbo_gap(model: VAE, x: Tensor, generator: Generator, *, samples: int = 256)
     """
     if x.shape[-2] < 2:
         raise ValueError(f"x has {x.shape[-2]} data point(s); expected at least 2 for a standard error")
-    lower = elbo(model, x, generator.child("elbo"), samples=samples).elbo
+    lower = evidence_lower_bound(model, x, generator.child("elbo"), samples=samples).elbo
     bound = importance_weighted_bound(model, x, generator.child("bound"), samples=samples)
     difference = bound - lower
     error = difference.std(1) / math.sqrt(difference.shape[1])

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from latentbook.objectives.elbo import elbo, elbo_gap
+from latentbook.objectives.elbo import elbo_gap, evidence_lower_bound
 from latentbook.random import Generator
 
 
@@ -52,7 +52,7 @@ class Recorder:
 
 def negative_elbo(x: Tensor, *, every: int = 100, samples: int = 4, name: str = "negative_elbo") -> Recorder:
     """Mean negative ELBO on held-out data ``x`` (n, features), (members,), in nats: what early stopping watches."""
-    return Recorder(name, lambda model, generator: -elbo(model, x, generator, samples=samples).elbo.mean(1), every)
+    return Recorder(name, lambda model, generator: -evidence_lower_bound(model, x, generator, samples=samples).elbo.mean(1), every)
 
 
 def gap(x: Tensor, *, every: int = 500, samples: int = 64, name: str = "gap") -> Recorder:

@@ -1,0 +1,151 @@
+"""The bounds against a linear-Gaussian model, in which log p(x), the posterior and the gap are known exactly."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from torch.distributions import MultivariateNormal
+
+from latentbook.models import VAE, GaussianEncoder, GaussianLikelihood, NormalPrior
+from latentbook.nn import MLP
+from latentbook.objectives import ELBO, elbo_gap, evidence_lower_bound, importance_weighted_bound
+from latentbook.random import Generator
+
+SEEDS = (0, 1)
+GAMMA2 = 5.0
+WEIGHTS = torch.tensor([[1.0, 1.0], [0.0, 1.0], [0.5, -0.3]], dtype=torch.float64)  # x = W z + noise
+
+
+@pytest.fixture(autouse=True)
+def double_precision():
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float64)
+    yield
+    torch.set_default_dtype(before)
+
+
+def linear_model(weights: torch.Tensor = WEIGHTS) -> VAE:
+    """A linear VAE with the best diagonal Gaussian posterior: mean exact, variances 1 / precision_kk."""
+    generator = Generator(SEEDS)
+    precision = torch.eye(2) + GAMMA2 * weights.T @ weights
+    encoder, spread, decoder = (MLP(sizes, generator=generator) for sizes in ((3, 2), (3, 2), (2, 3)))
+    with torch.no_grad():
+        for network in (encoder, spread, decoder):
+            for parameter in network.parameters():
+                parameter.zero_()
+        decoder.last.weight.copy_(weights.T)
+        encoder.last.weight.copy_(GAMMA2 * weights @ precision.inverse())
+        spread.last.bias.copy_(-precision.diag().log())
+    return VAE(GaussianEncoder(encoder, spread), decoder, NormalPrior(2), GaussianLikelihood(GAMMA2))
+
+
+def data(n: int) -> torch.Tensor:
+    z, noise = Generator(7).normal(n, 2)[0], Generator(8).normal(n, 3)[0]
+    return z @ WEIGHTS.T + noise / math.sqrt(GAMMA2)
+
+
+def log_evidence(x: torch.Tensor, weights: torch.Tensor = WEIGHTS) -> torch.Tensor:
+    return MultivariateNormal(torch.zeros(3), weights @ weights.T + torch.eye(3) / GAMMA2).log_prob(x)
+
+
+def exact_gap(weights: torch.Tensor = WEIGHTS) -> float:
+    """KL from the best diagonal Gaussian to the posterior: half of sum log precision_kk - log det precision."""
+    precision = torch.eye(2) + GAMMA2 * weights.T @ weights
+    return float(0.5 * (precision.diag().log().sum() - precision.logdet()))
+
+
+def within(estimate: torch.Tensor, exact: torch.Tensor, standard_errors: float = 4.0) -> bool:
+    """Whether the mean of independent estimates agrees with the exact mean."""
+    error = (estimate - exact).std() / math.sqrt(estimate.numel())
+    return bool(abs((estimate - exact).mean()) < standard_errors * error)
+
+
+def test_elbo_is_log_evidence_minus_the_gap():
+    x = data(2000)
+    parts = evidence_lower_bound(linear_model(), x, Generator(SEEDS), samples=64)
+    assert within(parts.elbo[0], log_evidence(x) - exact_gap())
+    assert torch.allclose(parts.elbo, parts.reconstruction - parts.kl)
+
+
+def test_importance_weighted_bound_rises_to_log_evidence():
+    x = data(500)
+    bounds = [importance_weighted_bound(linear_model(), x, Generator(SEEDS), samples=s).mean() for s in (1, 4, 32, 1024)]
+    assert bounds[0] < bounds[1] < bounds[2] < bounds[3]
+    assert float(bounds[3]) == pytest.approx(float(log_evidence(x).mean()), abs=5e-3)
+
+
+def test_the_gap_is_measured():
+    gap = elbo_gap(linear_model(), data(2000), Generator(SEEDS), samples=512)
+    assert exact_gap() > 0.1
+    for estimate, error in zip(gap.gap, gap.standard_error, strict=True):
+        assert abs(float(estimate) - exact_gap()) < 4 * float(error)
+    assert torch.allclose(gap.gap, gap.bound - gap.elbo)
+
+
+def test_no_gap_where_the_posterior_is_diagonal():
+    weights = torch.tensor([[1.0, 0.0], [0.0, 2.0], [0.0, 0.0]], dtype=torch.float64)
+    gap = elbo_gap(linear_model(weights), data(500), Generator(SEEDS), samples=64)
+    assert exact_gap(weights) == pytest.approx(0.0, abs=1e-12)
+    assert bool((gap.gap.abs() < 4 * gap.standard_error).all())
+
+
+@pytest.mark.parametrize("options", [{}, {"antithetic": True}, {"samples": 4}, {"kl": "monte-carlo", "samples": 64}])
+def test_the_objective_estimates_the_negative_elbo(options):
+    x, objective, model = data(4000), ELBO(**options), linear_model()
+    exact = log_evidence(x).mean() - exact_gap()
+    losses = torch.stack([objective(model, x, Generator(SEEDS).at(step)).value[0] for step in range(50)])
+    error = losses.std() / math.sqrt(len(losses))
+    assert abs((losses.mean() + exact).item()) < 4 * error.item()
+
+
+def test_antithetic_pairs_cancel_odd_terms():
+    """The gradient of the decoder's bias is linear in z: mirrored pairs leave no noise in it, independent ones do."""
+    x, model = data(20), linear_model()
+
+    def spread(objective: ELBO) -> float:
+        gradients = []
+        for step in range(10):
+            loss = objective(model, x, Generator(SEEDS).at(step)).value.sum()
+            gradients.append(torch.autograd.grad(loss, model.decoder.last.bias)[0])
+        return torch.stack(gradients).std(0).max().item()
+
+    assert spread(ELBO(antithetic=True)) < 1e-12
+    assert spread(ELBO(samples=2)) > 1e-3
+
+
+def test_beta_weighs_the_kl_of_each_member():
+    x, model = data(50), linear_model()
+    loss = ELBO([0.5, 4.0])(model, x, Generator([3, 3]))
+    terms = loss.terms
+    assert torch.allclose(loss.value, torch.tensor([0.5, 4.0]) * terms["kl"] - terms["reconstruction"])
+    assert torch.allclose(terms["elbo"], terms["reconstruction"] - terms["kl"])
+
+
+def test_estimates_do_not_depend_on_neighbours_or_chunks(monkeypatch):
+    x, model = data(100), linear_model()
+    whole = importance_weighted_bound(model, x, Generator([1, 2]), samples=8)
+    assert torch.allclose(importance_weighted_bound(model, x, Generator([5, 2]), samples=8)[1], whole[1])
+    monkeypatch.setattr("latentbook.objectives.elbo._CHUNK", 8 * 3 * 30)
+    pieces = importance_weighted_bound(model, x, Generator([1, 2]), samples=8)
+    assert within(pieces[0], whole[0])
+    assert pieces.shape == whole.shape
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: ELBO(-1.0), "beta is -1"),
+        (lambda: ELBO(samples=3, antithetic=True), "samples is 3"),
+        (lambda: ELBO(samples=0), "samples is 0"),
+        (lambda: ELBO(kl="exact"), "kl is 'exact'"),
+        (lambda: evidence_lower_bound(linear_model(), data(5), Generator(0)), "generator has 1 seeds; expected 2"),
+        (lambda: evidence_lower_bound(linear_model(), data(5), Generator(SEEDS), samples=0), "samples is 0"),
+        (lambda: elbo_gap(linear_model(), data(1), Generator(SEEDS)), "x has 1 data point"),
+        (lambda: evidence_lower_bound(linear_model(), data(5)[:, :2], Generator(SEEDS)), r"x has shape \(5, 2\)"),
+    ],
+)
+def test_bad_input(call, message):
+    with pytest.raises(ValueError, match=message):
+        call()

@@ -1,0 +1,42 @@
+"""Command line: ``python -m latentbook.experiments NAME [--option value ...]``."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+import sys
+from collections.abc import Sequence
+
+import tyro
+
+from latentbook import experiments
+
+
+def names() -> list[str]:
+    """The experiments there are: the public modules of this package."""
+    return sorted(m.name for m in pkgutil.iter_modules(experiments.__path__) if not m.name.startswith("_"))
+
+
+def _summary(name: str) -> str:
+    return (importlib.import_module(f"latentbook.experiments.{name}").__doc__ or "").strip().splitlines()[0]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the experiment that the first argument names; the others set fields of its Config."""
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    if not arguments or arguments[0] in ("-h", "--help"):
+        print("usage: python -m latentbook.experiments NAME [--option value ...]\n\nexperiments:")
+        print("\n".join(f"  {name:12} {_summary(name)}" for name in names()))
+        return 0
+    name, *options = arguments
+    if name not in names():
+        print(f"NAME is {name!r}; expected one of {names()}", file=sys.stderr)
+        return 2
+    module = importlib.import_module(f"latentbook.experiments.{name}")
+    config = tyro.cli(module.Config, prog=f"latentbook.experiments {name}", args=options)
+    print(module.run(config).to_string(index=False))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

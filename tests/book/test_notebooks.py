@@ -1,0 +1,176 @@
+"""The pairing of chapters and notebooks: references are there, compared, and measured."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import nbformat
+import pytest
+
+from tools import notebooks
+
+HEAD = """---
+jupytext:
+  text_representation:
+    extension: .md
+    format_name: myst
+kernelspec:
+  display_name: Python 3 (ipykernel)
+  language: python
+  name: python3
+---
+
+# A tiny chapter
+
+```{code-cell} ipython3
+seeds = 5
+```
+"""
+MARKED = """
+```{code-cell} ipython3
+:tags: [nbval-check-output]
+
+print(f"{seeds} of 5 seeds, gap 0.37 nats")
+```
+"""
+
+
+@pytest.fixture(scope="module")
+def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A book of one chapter, run once."""
+    root = tmp_path_factory.mktemp("book")
+    (root / "book").mkdir()
+    (root / "book" / "tiny.md").write_text(HEAD + MARKED)
+    (root / "book" / "prose.md").write_text("# No code here\n")
+    notebooks.update(root / "book" / "tiny.md", root)
+    return root
+
+
+@pytest.fixture
+def copy(tree: Path, tmp_path: Path) -> Path:
+    """A copy of that book, to be spoilt."""
+    for path in tree.rglob("*"):
+        if path.is_file():
+            target = tmp_path / path.relative_to(tree)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_bytes(path.read_bytes())
+    return tmp_path
+
+
+def check(root: Path) -> str:
+    """Join the complaints about the tiny chapter."""
+    return "\n".join(notebooks.problems(root / "book" / "tiny.md", root))
+
+
+def nbval(root: Path) -> subprocess.CompletedProcess[str]:
+    """Compare the tiny chapter with its references, with the options of the Makefile."""
+    options = ["--nbval-lax", "--nbval-current-env", "-p", "no:cacheprovider", "tiny.ipynb"]
+    command = [sys.executable, "-m", "pytest", *options]
+    return subprocess.run(command, cwd=root / "book", capture_output=True, text=True, check=False)
+
+
+def spoil(root: Path, before: str, after: str) -> None:
+    """Replace a text in the stored notebook."""
+    path = root / "book" / "tiny.ipynb"
+    text = path.read_text()
+    assert before in text
+    path.write_text(text.replace(before, after))
+
+
+def test_only_files_with_code_are_chapters(tree: Path) -> None:
+    assert [path.name for path in notebooks.chapters(tree)] == ["tiny.md"]
+
+
+def test_a_fresh_pair_has_no_problem_and_keeps_marked_outputs_only(tree: Path) -> None:
+    assert check(tree) == ""
+    cells = nbformat.read(tree / "book" / "tiny.ipynb", as_version=4).cells
+    assert [len(cell.get("outputs", [])) for cell in cells] == [0, 0, 1]
+
+
+def test_the_measurement_is_complete_and_plausible(tree: Path) -> None:
+    row = json.loads((tree / notebooks.MEASURED).read_text())["book/tiny.md"]
+    assert 0 < row["seconds"] < 60
+    assert 20 < row["megabytes"] < 1500
+    assert row["cores"] >= 1
+    assert row["code"] == notebooks.code_hash(notebooks.from_source(tree / "book" / "tiny.md"))
+
+
+def test_one_changed_digit_makes_nbval_fail(tree: Path, copy: Path) -> None:
+    assert nbval(tree).returncode == 0
+    spoil(copy, 'gap 0.37 nats\\n"', 'gap 0.38 nats\\n"')
+    assert check(copy) == ""  # it is still in step: only running it can tell
+    result = nbval(copy)
+    assert result.returncode == 1
+    assert "0.38" in result.stdout
+
+
+def test_a_marked_cell_without_reference_is_found(copy: Path) -> None:
+    path = copy / "book" / "tiny.ipynb"
+    notebook = nbformat.read(path, as_version=4)
+    notebook.cells[-1].outputs = []
+    nbformat.write(notebook, path)
+    assert "has no reference output" in check(copy)
+
+
+def test_a_null_execution_count_is_found(copy: Path) -> None:
+    path = copy / "book" / "tiny.ipynb"
+    notebook = nbformat.read(path, as_version=4)
+    notebook.cells[-1].execution_count = None  # nbval would compare nothing and pass
+    nbformat.write(notebook, path)
+    assert "has no reference output" in check(copy)
+
+
+def test_changed_code_puts_notebook_and_measurement_out_of_step(copy: Path) -> None:
+    path = copy / "book" / "tiny.md"
+    path.write_text(path.read_text().replace("seeds = 5", "seeds = 6"))
+    assert "out of step" in check(copy)
+    assert "belongs to other code cells" in check(copy)
+
+
+def test_changed_prose_leaves_the_measurement_valid(copy: Path) -> None:
+    path = copy / "book" / "tiny.md"
+    path.write_text(path.read_text().replace("A tiny chapter", "A small chapter"))
+    assert check(copy) == "book/tiny.md: its notebook is out of step"
+
+
+def test_a_chapter_that_checks_nothing_is_found(copy: Path) -> None:
+    (copy / "book" / "tiny.md").write_text(HEAD)
+    assert "nothing of it is compared" in check(copy)
+
+
+@pytest.mark.parametrize(("key", "value"), [("seconds", 61.0), ("megabytes", 1501)])
+def test_a_chapter_over_its_budget_is_found(copy: Path, key: str, value: float) -> None:
+    table = json.loads((copy / notebooks.MEASURED).read_text())
+    table["book/tiny.md"][key] = value
+    (copy / notebooks.MEASURED).write_text(json.dumps(table))
+    assert f"{key}, over the budget" in check(copy)
+
+
+def test_missing_notebook_and_missing_measurement_are_found(copy: Path) -> None:
+    (copy / notebooks.MEASURED).unlink()
+    assert "not measured" in check(copy)
+    (copy / "book" / "tiny.ipynb").unlink()
+    assert "notebook is missing" in check(copy)
+
+
+def test_a_notebook_without_chapter_is_found(copy: Path) -> None:
+    (copy / "book" / "tiny.md").unlink()
+    assert notebooks.orphans(copy) == ["book/tiny.ipynb: no chapter beside it"]
+
+
+def test_a_failing_cell_leaves_the_old_files_untouched(copy: Path) -> None:
+    path = copy / "book" / "tiny.md"
+    before = (copy / "book" / "tiny.ipynb").read_bytes(), (copy / notebooks.MEASURED).read_bytes()
+    path.write_text(path.read_text().replace("seeds = 5", "seeds = 5 / 0"))
+    with pytest.raises(Exception, match="ZeroDivisionError"):
+        notebooks.update(path, copy)
+    assert before == ((copy / "book" / "tiny.ipynb").read_bytes(), (copy / notebooks.MEASURED).read_bytes())
+    assert not list(copy.rglob("*.partial"))
+
+
+def test_the_books_own_chapters_are_in_step(root: Path) -> None:
+    found = [line for path in notebooks.chapters(root) for line in notebooks.problems(path, root)]
+    assert not found + notebooks.orphans(root)

@@ -1,0 +1,96 @@
+"""One local server and one headless browser, cut off from every other host, for all tests of the built site."""
+
+from __future__ import annotations
+
+import functools
+import http.server
+import json
+import os
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import find_browser
+
+ERRORS = (400, 599)
+
+
+class QuietHandler(http.server.SimpleHTTPRequestHandler):
+    """Serve files and say nothing."""
+
+    def log_message(self, *_: object) -> None:
+        """Drop the access log."""
+
+
+class Visitor:
+    """A reader with a browser: opens pages of the site and notes what went wrong on the way."""
+
+    def __init__(self, driver, base: str) -> None:
+        self.driver, self.base = driver, base
+
+    def open(self, page: str, *, until: str = "return document.readyState === 'complete'") -> None:
+        """Open a page and wait until a script says true (10 s at most)."""
+        self.driver.get(self.base + page)
+        self.wait(until)
+
+    def wait(self, script: str, seconds: float = 10.0) -> None:
+        """Wait until a script returns something true; fail with the script's text otherwise."""
+        end = time.monotonic() + seconds
+        while not self.driver.execute_script(script):
+            assert time.monotonic() < end, f"{self.driver.current_url}: still not true after {seconds} s: {script}"
+            time.sleep(0.05)
+
+    def size(self, width: int, height: int) -> None:
+        """Give the window the size of a phone or of a desk."""
+        metrics = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 600}
+        self.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
+
+    def complaints(self) -> list[str]:
+        """Return console errors, failed requests and requests to other hosts since the last call."""
+        found = [f"console: {e['message']}" for e in self.driver.get_log("browser") if e["level"] == "SEVERE"]
+        for entry in self.driver.get_log("performance"):
+            message = json.loads(entry["message"])["message"]
+            method, params = message["method"], message["params"]
+            if method == "Network.requestWillBeSent":
+                url = params["request"]["url"]
+                if not url.startswith((self.base, "data:", "blob:", "about:", "chrome:")):
+                    found.append(f"request to another host: {url}")
+            elif method == "Network.responseReceived" and ERRORS[0] <= params["response"]["status"] <= ERRORS[1]:
+                found.append(f"status {params['response']['status']}: {params['response']['url']}")
+            elif method == "Network.loadingFailed" and not params.get("canceled"):
+                found.append(f"request failed: {params.get('errorText')}")
+        return [line for line in found if "favicon.ico" not in line]
+
+
+@pytest.fixture(scope="session")
+def base_url(site: Path):
+    """Serve the built site on a free port of this machine."""
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(QuietHandler, directory=str(site)))
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}/"
+    server.shutdown()
+
+
+@pytest.fixture(scope="session")
+def visitor(base_url: str):
+    """Start the browser once; no name but 127.0.0.1 resolves in it."""
+    from selenium import webdriver
+
+    found = find_browser()
+    if found is None:
+        assert not os.environ.get("LATENTBOOK_REQUIRE_BROWSER"), "Chromium or its driver is not installed"
+        pytest.skip("Chromium or its driver is not installed")
+    options = webdriver.ChromeOptions()
+    options.binary_location = found[0]
+    for argument in (
+        "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--disable-background-networking",
+        "--hide-scrollbars", "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
+    ):  # fmt: skip
+        options.add_argument(argument)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
+    driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(found[1]))
+    driver.set_page_load_timeout(30)
+    yield Visitor(driver, base_url)
+    driver.quit()

@@ -1,0 +1,194 @@
+"""Keep the notebooks (book/**/*.ipynb) in step with the chapters (book/**/*.md), and measure what a chapter costs.
+
+The MyST Markdown file is the source. The notebook beside it is generated: Binder and Colab open it, and it holds the
+reference outputs of the cells tagged ``nbval-check-output``, which nbval compares, and no other output.
+
+    python tools/notebooks.py --check            # in step? references there? measured, and within the budget?
+    python tools/notebooks.py --update [PATH]    # run the chapter once, rewrite references and measurement
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import os
+import sys
+import time
+from pathlib import Path
+
+import jupytext
+import nbformat
+from nbclient import NotebookClient
+from nbformat import NotebookNode
+
+ROOT = Path(__file__).resolve().parent.parent
+MEASURED = Path("book", "assets", "measured.json")
+TAG = "nbval-check-output"
+DROP = ("image/", "application/vnd.jupyter.widget")
+BUDGET = {"seconds": 60.0, "megabytes": 1500.0}
+ASK_MEMORY = "import resource as _resource\nprint(_resource.getrusage(_resource.RUSAGE_SELF).ru_maxrss)"
+
+
+def chapters(root: Path = ROOT) -> list[Path]:
+    """List the MyST files below ``book`` that carry a kernelspec: those with code."""
+    files = [path for path in sorted((root / "book").rglob("*.md")) if not hidden(path.relative_to(root))]
+    return [path for path in files if "kernelspec" in jupytext.read(path, fmt="md:myst").metadata]
+
+
+def hidden(path: Path) -> bool:
+    """Tell whether a part of the path starts with a dot."""
+    return any(part.startswith(".") for part in path.parts)
+
+
+def marked(cell: NotebookNode) -> bool:
+    """Tell whether a cell's output is compared with a reference."""
+    return cell.cell_type == "code" and (
+        TAG in cell.metadata.get("tags", []) or "# NBVAL_CHECK_OUTPUT" in cell.source.splitlines()
+    )
+
+
+def from_source(chapter: Path) -> NotebookNode:
+    """Read a chapter as a notebook without outputs and with stable cell ids."""
+    notebook = jupytext.read(chapter, fmt="md:myst")
+    for number, cell in enumerate(notebook.cells):
+        cell["id"] = f"{chapter.stem}-{number:03d}"[-64:]
+    notebook.metadata.pop("jupytext", None)
+    notebook.metadata["language_info"] = {"name": "python"}
+    notebook.nbformat, notebook.nbformat_minor = 4, 5
+    return notebook
+
+
+def code_hash(notebook: NotebookNode) -> str:
+    """Hash the code cells: a measurement belongs to exactly this code."""
+    code = [cell.source for cell in notebook.cells if cell.cell_type == "code"]
+    return hashlib.sha256(json.dumps(code).encode()).hexdigest()[:16]
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Write a file whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    partial.write_text(text, encoding="utf-8")
+    os.replace(partial, path)
+
+
+def execute(notebook: NotebookNode, folder: Path) -> dict[str, float]:
+    """Run a notebook in place, in a fresh kernel.
+
+    Returns:
+        seconds: wall time, the kernel's start included; megabytes: the kernel's peak resident memory; cores.
+
+    Raises:
+        nbclient.exceptions.CellExecutionError: a cell failed.
+    """
+    question = nbformat.v4.new_code_cell(ASK_MEMORY)
+    notebook.cells.append(question)
+    begin = time.perf_counter()
+    resources = {"metadata": {"path": str(folder)}}
+    NotebookClient(notebook, timeout=600, kernel_name="python3", resources=resources).execute()
+    seconds = time.perf_counter() - begin
+    notebook.cells.remove(question)
+    unit = 1 if sys.platform == "darwin" else 1024  # ru_maxrss: bytes on macOS, kibibytes on Linux
+    peak = int(question.outputs[0]["text"]) * unit
+    return {"seconds": round(seconds, 1), "megabytes": round(peak / 1e6), "cores": usable_cores()}
+
+
+def usable_cores() -> int:
+    """Count the cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def keep_references(notebook: NotebookNode) -> None:
+    """Drop every output but the comparable part of marked cells."""
+    notebook.metadata.pop("widgets", None)
+    for cell in notebook.cells:
+        cell.metadata.pop("execution", None)
+        if cell.cell_type == "code" and not marked(cell):
+            cell.outputs, cell.execution_count = [], None
+        elif cell.cell_type == "code":
+            for output in cell.outputs:
+                for mime in [mime for mime in output.get("data", {}) if mime.startswith(DROP)]:
+                    del output["data"][mime]
+
+
+def read_measured(root: Path) -> dict[str, dict]:
+    """Read the table of measurements, empty when there is none yet."""
+    path = root / MEASURED
+    return json.loads(path.read_text()) if path.exists() else {}
+
+
+def update(chapter: Path, root: Path = ROOT) -> dict[str, float]:
+    """Run one chapter; rewrite its notebook and its measurement. Nothing is written when a cell fails."""
+    notebook = from_source(chapter)
+    row = execute(notebook, chapter.parent) | {"code": code_hash(notebook)}
+    keep_references(notebook)
+    nbformat.validate(notebook)
+    write_atomically(chapter.with_suffix(".ipynb"), nbformat.writes(notebook) + "\n")
+    table = read_measured(root) | {chapter.relative_to(root).as_posix(): row}
+    table = {name: table[name] for name in sorted(table) if (root / name).exists()}
+    write_atomically(root / MEASURED, json.dumps(table, indent=1) + "\n")
+    return row
+
+
+def problems(chapter: Path, root: Path = ROOT) -> list[str]:
+    """Say what is wrong with a chapter's notebook and measurement; nothing, when all is well."""
+    name = chapter.relative_to(root).as_posix()
+    path, source = chapter.with_suffix(".ipynb"), from_source(chapter)
+    if not any(marked(cell) for cell in source.cells):
+        return [f"{name}: no cell is tagged {TAG}, so nothing of it is compared"]
+    if not path.exists():
+        return [f"{name}: its notebook is missing"]
+    notebook, found = nbformat.read(path, as_version=4), []
+    parts = [[(c.cell_type, c.source, dict(c.metadata)) for c in n.cells] for n in (notebook, source)]
+    if parts[0] != parts[1] or notebook.metadata.get("kernelspec") != source.metadata.get("kernelspec"):
+        found.append(f"{name}: its notebook is out of step")
+    for number, cell in enumerate(notebook.cells):
+        if marked(cell) and (cell.execution_count is None or not cell.outputs):  # nbval would compare nothing
+            found.append(f"{name}: cell {number} is marked but has no reference output")
+    row = read_measured(root).get(name)
+    if row is None:
+        return [*found, f"{name}: not measured"]
+    if row["code"] != code_hash(source):
+        found.append(f"{name}: its measurement belongs to other code cells")
+    for key, most in BUDGET.items():
+        if row[key] > most:
+            found.append(f"{name}: {row[key]} {key}, over the budget of {most:g}")
+    return found
+
+
+def orphans(root: Path = ROOT) -> list[str]:
+    """Name the notebooks below ``book`` that no chapter stands beside."""
+    files = [path for path in sorted((root / "book").rglob("*.ipynb")) if not hidden(path.relative_to(root))]
+    alone = [path.relative_to(root).as_posix() for path in files if not path.with_suffix(".md").exists()]
+    return [f"{name}: no chapter beside it" for name in alone]
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run from the command line; return the exit status."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument("--check", action="store_true", help="say what is out of step; change nothing")
+    what.add_argument("--update", action="store_true", help="run the chapters and rewrite references and measurements")
+    parser.add_argument("paths", nargs="*", type=Path, help="chapters (.md); all of them when none is named")
+    given = parser.parse_args(arguments)
+    files = [path.resolve().with_suffix(".md") for path in given.paths] or chapters()
+    for path in files:
+        if not path.exists():
+            parser.error(f"no such chapter: {path}")
+    if given.update:
+        for path in files:
+            row = update(path)
+            print(f"{path.relative_to(ROOT)}: {row['seconds']} s, {row['megabytes']} MB", flush=True)
+    found = [line for path in files for line in problems(path)] + ([] if given.paths else orphans())
+    for line in found:
+        print(line, file=sys.stderr)
+    if found:
+        print("`make notebooks` runs the chapters and rewrites notebooks and measurements", file=sys.stderr)
+    else:
+        print(f"{len(files)} notebooks in step")
+    return int(bool(found))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

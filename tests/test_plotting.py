@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from itertools import pairwise
 
 import matplotlib
 import numpy as np
@@ -11,11 +12,11 @@ import pytest
 import torch
 
 matplotlib.use("agg")
-import matplotlib.pyplot as plt  # noqa: E402
-from matplotlib.collections import LineCollection, PolyCollection  # noqa: E402
-from matplotlib.colors import to_hex, to_rgb  # noqa: E402
+import matplotlib.pyplot as plt
+from matplotlib.collections import LineCollection, PolyCollection
+from matplotlib.colors import to_hex, to_rgb
 
-from latentbook import plotting  # noqa: E402
+from latentbook import plotting
 
 
 @pytest.fixture(autouse=True)
@@ -113,7 +114,7 @@ def test_labels_stand_at_the_ends_in_order_and_do_not_overlap(ax):
     assert [label.get_text() for label in labels] == [f"line {i}" for i in range(6)]
     ax.figure.canvas.draw()
     boxes = [label.get_window_extent() for label in labels]
-    assert all(upper.y0 >= lower.y1 for lower, upper in zip(boxes, boxes[1:], strict=False))
+    assert all(upper.y0 >= lower.y1 for lower, upper in pairwise(boxes))
     assert boxes[0].y0 > ax.bbox.y0 - boxes[0].height and boxes[-1].x1 <= ax.figure.bbox.x1
 
 

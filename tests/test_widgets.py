@@ -12,10 +12,10 @@ import pytest
 from matplotlib.image import imread
 
 matplotlib.use("agg")
-import matplotlib.pyplot as plt  # noqa: E402
-from matplotlib.figure import Figure  # noqa: E402
+import matplotlib.pyplot as plt
+from matplotlib.figure import Figure
 
-from latentbook.widgets import slider  # noqa: E402
+from latentbook.widgets import slider
 
 
 def picture(value, size=(2.0, 1.0)):

@@ -36,7 +36,7 @@ COLOURS = MappingProxyType(
         "grey": "#8A8A8A",
     }
 )
-"""Colours by name: the palette of M. Okabe and K. Ito, which colour-blind readers can tell apart, and two greys."""
+"""The colours by name, the palette of M. Okabe and K. Ito that colour-blind readers can tell apart and two greys."""
 
 
 def start_chapter(threads: int = 1) -> None:

@@ -92,12 +92,12 @@ class Dataset:
         return f"Dataset({self.name or 'unnamed'}: {len(self)} rows, {self.x.shape[-1]} features, factors: {known})"
 
     def batch(self, index: Tensor) -> Tensor:
-        """The rows at ``index``, an int64 tensor of any shape: (\\*index.shape, features)."""
+        """Return the rows at ``index``, an int64 tensor of any shape ``s``: a tensor (s, features)."""
         return self.x[index]
 
     @property
     def images(self) -> Tensor:
-        """The rows as pictures, (n, \\*image_shape).
+        """The rows as pictures, (n, height, width) or (n, height, width, channels).
 
         Raises:
             ValueError: if the rows are no pictures.

@@ -15,8 +15,10 @@ from latentbook.random import Generator
 
 
 def linear_gaussian(n: int, weights: Tensor, noise_variance: float, generator: Generator) -> tuple[Tensor, Tensor]:
-    r"""Factor analysis with equal noise: :math:`x = W z + \varepsilon`, :math:`z \sim N(0, I)`,
-    :math:`\varepsilon \sim N(0, \sigma^2 I)`, hence :math:`x \sim N(0, W W^\top + \sigma^2 I)`.
+    r"""Draw from a linear Gaussian model, factor analysis with equal noise.
+
+    .. math:: x = W z + \varepsilon, \quad z \sim N(0, I), \quad \varepsilon \sim N(0, \sigma^2 I),
+        \qquad \text{hence } x \sim N(0, W W^\top + \sigma^2 I).
 
     Args:
         n: rows for every member.
@@ -46,8 +48,10 @@ def linear_gaussian(n: int, weights: Tensor, noise_variance: float, generator: G
 
 
 def polar(n: int, generator: Generator, *, dtype: torch.dtype = torch.float32) -> tuple[Tensor, Tensor]:
-    r"""The book's running example: :math:`x = r (\cos\varphi, \sin\varphi)` with radius :math:`r = 3 + 0.4\, s_1`,
-    angle :math:`\varphi = 0.5\, s_2` and :math:`s \sim N(0, I)`.
+    r"""Draw from the book's running example, a polar map of two independent Gaussian sources.
+
+    .. math:: x = r (\cos\varphi, \sin\varphi), \quad r = 3 + 0.4\, s_1, \quad \varphi = 0.5\, s_2,
+        \quad s \sim N(0, I).
 
     The columns of its Jacobian are orthogonal everywhere, and of unequal length: 0.4 and :math:`0.5\, r`.
 

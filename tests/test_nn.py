@@ -135,5 +135,5 @@ def test_bad_input(call, message):
 
 
 def test_wrong_dtype():
-    with pytest.raises(TypeError, match="expected torch.float32"):
+    with pytest.raises(TypeError, match=r"expected torch\.float32"):
         Linear(3, 2, generator=generator())(data(5, 3).double())

@@ -10,6 +10,7 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -161,7 +162,7 @@ class MLP(nn.Sequential):
         if len(sizes) < 2:
             raise ValueError(f"sizes is {tuple(sizes)}; expected at least an input and an output size")
         layers: list[nn.Module] = []
-        for inputs, outputs in zip(sizes[:-1], sizes[1:], strict=True):
+        for inputs, outputs in pairwise(sizes):
             layers += [Linear(inputs, outputs, generator=generator), activation_module(activation)]
         super().__init__(*layers[:-1])
 
@@ -315,6 +316,8 @@ class Affine(nn.Module):
         self.register_buffer("offset", torch.zeros_like(shift) if offset is None else offset)
 
     def forward(self, x: Tensor) -> Tensor:
+        if x.shape[-1] != len(self.shift):
+            raise ValueError(f"x has shape {tuple(x.shape)}; expected (..., {len(self.shift)})")
         centred = x - self.shift
         return (centred * self.matrix if self.matrix.dim() == 1 else centred @ self.matrix) + self.offset
 

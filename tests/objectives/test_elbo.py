@@ -71,7 +71,8 @@ def test_elbo_is_log_evidence_minus_the_gap():
 
 def test_importance_weighted_bound_rises_to_log_evidence():
     x = data(500)
-    bounds = [importance_weighted_bound(linear_model(), x, Generator(SEEDS), samples=s).mean() for s in (1, 4, 32, 1024)]
+    sizes = (1, 4, 32, 1024)
+    bounds = [importance_weighted_bound(linear_model(), x, Generator(SEEDS), samples=s).mean() for s in sizes]
     assert bounds[0] < bounds[1] < bounds[2] < bounds[3]
     assert float(bounds[3]) == pytest.approx(float(log_evidence(x).mean()), abs=5e-3)
 

@@ -147,12 +147,12 @@ class _Run:
                 groups[matches[0] if matches else 0]["params"].append(parameter)
         for group, wanted in zip(groups[1:], self.config.groups, strict=True):
             if not group["params"]:
-                raise ValueError(f"groups has the prefix {wanted.prefix!r}; expected one that begins a parameter's name")
+                raise ValueError(f"groups has the prefix {wanted.prefix!r}; expected the beginning of a parameter's name")
         rates = self.config.learning_rate
         self._highest = max(rates) if isinstance(rates, tuple) else rates
         self._share = None
         if isinstance(rates, tuple) and len(set(rates)) > 1:
-            self._share = torch.tensor(rates, device=self.noise.device) / self._highest
+            self._share = torch.tensor(rates, dtype=torch.float64) / self._highest
         groups = [group for group in groups if group["params"]]
         self.optimiser = torch.optim.Adam(groups, lr=self._highest, betas=self.config.betas, fused=True)
 
@@ -182,14 +182,14 @@ class _Run:
         self.optimiser.step()
         with torch.no_grad():  # a member with a smaller learning rate takes that share of the step
             for parameter, old in zip(trained, before, strict=True):
-                parameter.copy_(old.lerp(parameter, per_member(self._share, old.dim()).to(old.dtype)))
+                parameter.copy_(old.lerp(parameter, per_member(self._share, old.dim()).to(old)))
 
     def log(self, loss: Loss) -> None:
         """Keep losses and terms on the device until the row is complete."""
         if not self._names and not len(self._log):
             if loss.value.shape != (len(self.config.seeds),):
                 expected = (len(self.config.seeds),)
-                raise ValueError(f"objective returned shape {tuple(loss.value.shape)}; expected {expected}, one a member")
+                raise ValueError(f"objective returned shape {tuple(loss.value.shape)}; expected {expected}")
             self._names = list(loss.terms)
             self._log = loss.value.new_zeros(self.config.log_every, 1 + len(self._names), len(loss.value))
         row = torch.stack([loss.value.detach(), *(loss.terms[name] for name in self._names)])

@@ -52,7 +52,11 @@ class Recorder:
 
 def negative_elbo(x: Tensor, *, every: int = 100, samples: int = 4, name: str = "negative_elbo") -> Recorder:
     """Mean negative ELBO on held-out data ``x`` (n, features), (members,), in nats: what early stopping watches."""
-    return Recorder(name, lambda model, generator: -evidence_lower_bound(model, x, generator, samples=samples).elbo.mean(1), every)
+
+    def measure(model: nn.Module, generator: Generator) -> Tensor:
+        return -evidence_lower_bound(model, x, generator, samples=samples).elbo.mean(1)
+
+    return Recorder(name, measure, every)
 
 
 def gap(x: Tensor, *, every: int = 500, samples: int = 64, name: str = "gap") -> Recorder:

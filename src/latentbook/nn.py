@@ -129,6 +129,7 @@ class Linear(nn.Module):
         self.bias = _uniform(generator, bound, 1, outputs)
 
     def forward(self, x: Tensor) -> Tensor:
+        """``x W + b``, (members, ..., outputs)."""
         members, inputs, outputs = self.weight.shape
         if x.shape[-1] != inputs or x.dim() < 2 or (x.dim() > 2 and x.shape[0] != members):
             raise ValueError(
@@ -145,6 +146,7 @@ class Linear(nn.Module):
         return flat.view(*x.shape[:-1], outputs)
 
     def extra_repr(self) -> str:
+        """Sizes and members, for printing."""
         members, inputs, outputs = self.weight.shape
         return f"{inputs} -> {outputs}, members={members}"
 
@@ -225,8 +227,10 @@ def _feature_size(image_shape: tuple[int, ...], layers: int) -> tuple[int, int]:
 
 
 class ConvEncoder(nn.Module):
-    """Strided 4 x 4 convolutions, each halving the image, then an MLP (C. Burgess et al., 2018: four of 32 channels
-    and two hidden layers of 256 units for 64 x 64 images).
+    """Strided 4 x 4 convolutions, each halving the image, then an MLP.
+
+    The defaults are those of the usual disentanglement studies on 64 x 64 images: four convolutions of 32 channels and
+    two hidden layers of 256 units.
 
     Args:
         image_shape: (channels, height, width).
@@ -265,6 +269,7 @@ class ConvEncoder(nn.Module):
         return self.mlp.last
 
     def forward(self, x: Tensor) -> Tensor:
+        """Images to outputs, (members, batch, outputs)."""
         x = x.expand(self.members, *x.shape) if x.dim() == 2 else x
         return self.mlp(self.convolutions(x.reshape(*x.shape[:2], *self.image_shape)).flatten(2))
 
@@ -297,6 +302,7 @@ class ConvDecoder(nn.Module):
         self.convolutions = nn.Sequential(*layers)
 
     def forward(self, z: Tensor) -> Tensor:
+        """Codes to images, (members, ..., pixels)."""
         features = self.mlp(z)
         members = features.shape[0]
         images = self.convolutions(features.reshape(members, -1, *self.feature_shape))
@@ -316,6 +322,7 @@ class Affine(nn.Module):
         self.register_buffer("offset", torch.zeros_like(shift) if offset is None else offset)
 
     def forward(self, x: Tensor) -> Tensor:
+        """The map applied to the last axis."""
         if x.shape[-1] != len(self.shift):
             raise ValueError(f"x has shape {tuple(x.shape)}; expected (..., {len(self.shift)})")
         centred = x - self.shift

@@ -116,7 +116,7 @@ class Generator:
         return _mix(self._keys + position * _GOLDEN)
 
     def normal(self, *shape: int, dtype: torch.dtype | None = None) -> Tensor:
-        """Standard normal numbers (members, *shape), by the Box-Muller transform."""
+        """Standard normal numbers, ``(members, *shape)``, by the Box-Muller transform."""
         dtype = dtype or torch.get_default_dtype()
         count = math.prod(shape)
         words = self._words((count + 1) // 2)
@@ -127,14 +127,14 @@ class Generator:
         return both[:, :count].reshape(self.members, *shape)
 
     def uniform(self, *shape: int, dtype: torch.dtype | None = None) -> Tensor:
-        """Uniform numbers in the open interval (0, 1), (members, *shape)."""
+        """Uniform numbers in the open interval (0, 1), ``(members, *shape)``."""
         dtype = dtype or torch.get_default_dtype()
         bits = 52 if dtype == torch.float64 else 23
         words = _shift(self._words(math.prod(shape)), 64 - bits)
         return words.to(dtype).add_(0.5).mul_(2.0**-bits).reshape(self.members, *shape)
 
     def integers(self, high: int, *shape: int) -> Tensor:
-        """Uniform integers 0 .. high - 1, int64 (members, *shape).
+        """Uniform integers 0 .. high - 1, int64 ``(members, *shape)``.
 
         Raises:
             ValueError: if ``high`` is not between 1 and 2**31.

@@ -116,5 +116,3 @@ def test_a_convolutional_vae():
 def test_bad_input(call, message):
     with pytest.raises(ValueError, match=message):
         call()
-
-

@@ -130,7 +130,9 @@ def test_killed_anywhere_and_resumed_equals_the_uninterrupted_run(tmp_path):
         (tmp_path / str(number)).mkdir()
     here = str(pathlib.Path(__file__).parent)
     command = [sys.executable, "-c", KILLER, here, str(tmp_path), repr(POINTS)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300, env=os.environ | {"OMP_NUM_THREADS": "1"})
+    done = subprocess.run(
+        command, capture_output=True, text=True, timeout=300, env=os.environ | {"OMP_NUM_THREADS": "1"}
+    )
     assert done.stdout.split() == [str(int(signal.SIGKILL))] * len(POINTS), done.stderr
     threads = torch.get_num_threads()
     torch.set_num_threads(1)

@@ -253,6 +253,13 @@ def test_no_warning_and_no_output_in_a_normal_run(capsys):
     assert captured.out == "" and captured.err == ""
 
 
+def refused(data=X, seeds=(1,), objective=None, recorders=(), resume=False, **options):
+    """Whatever ``fit`` makes of these."""
+    return lambda: fit(
+        model([1]), objective or ELBO(), data, config(seeds, **options), recorders=recorders, resume=resume
+    )
+
+
 def with_nan() -> torch.Tensor:
     x = X.clone()
     x[3, 2] = float("nan")
@@ -263,25 +270,25 @@ def with_nan() -> torch.Tensor:
     ("error", "message", "call"),
     [
         (ValueError, r"x has shape \(2, 16, 3\)", lambda: fit(model([1, 2]), ELBO(), X[:, :3], config([1, 2]))),
-        (ValueError, r"data has shape \(60,\)", lambda: fit(model([1]), ELBO(), X[:, 0], config([1]))),
-        (TypeError, "dtype torch.float64", lambda: fit(model([1]), ELBO(), X.double(), config([1]))),
-        (TypeError, "dtype torch.int64", lambda: fit(model([1]), ELBO(), X.long(), config([1]))),
-        (TypeError, "data is a str", lambda: fit(model([1]), ELBO(), "digits", config([1]))),
-        (ValueError, "1 value.*NaN or infinite", lambda: fit(model([1]), ELBO(), with_nan(), config([1]))),
-        (ValueError, "NaN or infinite", lambda: fit(model([1]), ELBO(), X / 0, config([1]))),
-        (ValueError, "data is empty", lambda: fit(model([1]), ELBO(), X[:0], config([1]))),
-        (ValueError, "lengths", lambda: fit(model([1]), ELBO(), (X, X[:5]), config([1]))),
-        (ValueError, "batch_size is 61; expected at most 60", lambda: fit(model([1]), ELBO(), X, config([1], batch_size=61))),
-        (ValueError, "batch of shape", lambda: fit(model([1]), ELBO(), lambda g, n: X[:n], config([1]))),
+        (ValueError, r"data has shape \(60,\)", refused(X[:, 0])),
+        (TypeError, "dtype torch.float64", refused(X.double())),
+        (TypeError, "dtype torch.int64", refused(X.long())),
+        (TypeError, "data is a str", refused("digits")),
+        (ValueError, "1 value.*NaN or infinite", refused(with_nan())),
+        (ValueError, "NaN or infinite", refused(X / 0)),
+        (ValueError, "data is empty", refused(X[:0])),
+        (ValueError, "lengths", refused((X, X[:5]))),
+        (ValueError, "batch_size is 61; expected at most 60", refused(batch_size=61)),
+        (ValueError, "batch of shape", refused(lambda g, n: X[:n])),
         (ValueError, "seeds has 3 entries; expected 2", lambda: fit(model([1, 2]), ELBO(), X, config([1, 2, 3]))),
-        (ValueError, "device is 'abacus'", lambda: fit(model([1]), ELBO(), X, config([1], device="abacus"))),
-        (ValueError, "device is 'cuda:99'", lambda: fit(model([1]), ELBO(), X, config([1], device="cuda:99"))),
-        (ValueError, "schedules names", lambda: fit(model([1]), ELBO(), X, config([1], schedules={"gama": Ramp()}))),
-        (ValueError, "prefix 'encodr'", lambda: fit(model([1]), ELBO(), X, config([1], groups=[ParameterGroup("encodr")]))),
-        (ValueError, "early_stop watches", lambda: fit(model([1]), ELBO(), X, config([1], early_stop=EarlyStop("x")))),
-        (ValueError, "objective returned shape", lambda: fit(model([1]), lambda m, b, g: m.decode(b[..., :2]).sum(), X, config([1]))),
-        (ValueError, "recorder 'r' returned", lambda: fit(model([1]), ELBO(), X, config([1]), recorders=[Recorder("r", lambda m, g: torch.zeros(3))])),
-        (ValueError, "resume is True but", lambda: fit(model([1]), ELBO(), X, config([1]), resume=True)),
+        (ValueError, "device is 'abacus'", refused(device="abacus")),
+        (ValueError, "device is 'cuda:99'", refused(device="cuda:99")),
+        (ValueError, "schedules names", refused(schedules={"gama": Ramp()})),
+        (ValueError, "prefix 'encodr'", refused(groups=[ParameterGroup("encodr")])),
+        (ValueError, "early_stop watches", refused(early_stop=EarlyStop("x"))),
+        (ValueError, "objective returned shape", refused(objective=lambda m, b, g: m.decode(b[..., :2]).sum())),
+        (ValueError, "recorder 'r' returned", refused(recorders=[Recorder("r", lambda m, g: torch.zeros(3))])),
+        (ValueError, "resume is True but", refused(resume=True)),
         (ValueError, "learning_rate is -1", lambda: config([1], learning_rate=-1.0)),
         (ValueError, "learning_rate has 3 values", lambda: config([1, 2], learning_rate=(1.0, 1.0, 1.0))),
         (ValueError, "steps is 0", lambda: config([1], steps=0)),
@@ -291,7 +298,7 @@ def with_nan() -> torch.Tensor:
         (ValueError, "shape is 'step'", lambda: Ramp(shape="step")),
         (ValueError, "start is 0", lambda: Ramp(0.0, shape="geometric")),
     ],
-)  # fmt: skip
+)
 def test_bad_input(error, message, call):
     with pytest.raises(error, match=message):
         call()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 import torch
 
@@ -26,6 +28,6 @@ def test_learning_rate():
     assert max(course) == pytest.approx(1.0)
     assert course.index(max(course)) in (9, 10)
     assert 0 <= course[-1] < 0.01
-    assert all(a >= b for a, b in zip(course[10:], course[11:], strict=False))
+    assert all(a >= b for a, b in pairwise(course[10:]))
     assert learning_rate_multiplier(99, 100, 10, "none") == 1.0
     assert learning_rate_multiplier(0, 1, 0, "cosine") == 1.0

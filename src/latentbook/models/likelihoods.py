@@ -38,7 +38,7 @@ class GaussianLikelihood(nn.Module):
         return self.gamma2.members
 
     def log_prob(self, decoded: Tensor, x: Tensor) -> Tensor:
-        """log p(x | z) in nats, (members, ..., batch), for decoder outputs (members, ..., batch, features)."""
+        """``log p(x | z)`` in nats, (members, ..., batch), for decoder outputs (members, ..., batch, features)."""
         squared = (x - decoded).square().sum(-1)
         gamma2 = per_member(self.gamma2(), squared.dim())
         return 0.5 * (x.shape[-1] * (gamma2.log() - math.log(2 * math.pi)) - gamma2 * squared)
@@ -48,7 +48,7 @@ class GaussianLikelihood(nn.Module):
         return decoded
 
     def sample(self, decoded: Tensor, generator: Generator) -> Tensor:
-        """x drawn from p(x | z), of the shape of ``decoded``."""
+        """Draws of x from p(x | z), of the shape of ``decoded``."""
         noise = generator.normal(*decoded.shape[1:], dtype=decoded.dtype)
         return decoded + noise * per_member(self.gamma2().rsqrt(), decoded.dim())
 
@@ -63,7 +63,7 @@ class BernoulliLikelihood(nn.Module):
     members = None
 
     def log_prob(self, decoded: Tensor, x: Tensor) -> Tensor:
-        """log p(x | z) in nats, (members, ..., batch), for logits (members, ..., batch, features)."""
+        """``log p(x | z)`` in nats, (members, ..., batch), for logits (members, ..., batch, features)."""
         x = x.expand_as(decoded)
         return -functional.binary_cross_entropy_with_logits(decoded, x, reduction="none").sum(-1)
 
@@ -72,6 +72,6 @@ class BernoulliLikelihood(nn.Module):
         return decoded.sigmoid()
 
     def sample(self, decoded: Tensor, generator: Generator) -> Tensor:
-        """x drawn from p(x | z), zeros and ones of the shape of ``decoded``."""
+        """Draws of x from p(x | z), zeros and ones of the shape of ``decoded``."""
         uniform = generator.uniform(*decoded.shape[1:], dtype=decoded.dtype)
         return (uniform < decoded.sigmoid()).to(decoded.dtype)

@@ -11,6 +11,8 @@ from torch import Tensor, nn
 from torch.distributions import Distribution, Normal
 from torch.distributions import kl_divergence as torch_kl_divergence
 
+from latentbook.random import Generator
+
 
 class NormalPrior(nn.Module):
     """The factorised normal prior N(0, variance).
@@ -37,16 +39,17 @@ class NormalPrior(nn.Module):
         self.register_buffer("scale", variance.sqrt().expand(size).clone())
 
     def forward(self, u: Tensor | None = None) -> Normal:
+        """The distribution, batch shape (latents,); there is no dependence on ``u``."""
         return Normal(self.loc, self.scale, validate_args=False)
 
-    def sample(self, shape: tuple[int, ...], generator) -> Tensor:
-        """z drawn from the prior, (members, *shape, latents)."""
+    def sample(self, shape: tuple[int, ...], generator: Generator) -> Tensor:
+        """Draws of z, ``(members, *shape, latents)``."""
         noise = generator.normal(*shape, self.size, dtype=self.scale.dtype)
         return self.loc + self.scale * noise
 
 
 def log_prob(distribution: Distribution, z: Tensor) -> Tensor:
-    """log density of whole latent vectors, (..., latents) -> (...), factorised or joint, in nats."""
+    """Log-density of whole latent vectors, (..., latents) -> (...), factorised or joint, in nats."""
     value = distribution.log_prob(z)
     return value if distribution.event_shape else value.sum(-1)
 

@@ -120,7 +120,7 @@ class VAE(nn.Module):
 
     @torch.no_grad()
     def sample(self, n: int, generator: Generator, *, noise: bool = False) -> Tensor:
-        """n data points from the model, (members, n, features): E[x | z] at prior draws of z; with ``noise``, x."""
+        """Data points from the model, (members, n, features): E[x | z] at prior draws of z; with ``noise``, x."""
         decoded = self.decode(self.prior.sample((n,), generator))
         return self.likelihood.sample(decoded, generator) if noise else self.likelihood.mean(decoded)
 
@@ -146,6 +146,7 @@ class VAE(nn.Module):
             data_size: number of features of x.
             latent_size: number of latents.
             hidden: hidden units from data to latents.
+            activation: between the layers; a name in :data:`latentbook.nn.ACTIVATIONS` or a callable.
             likelihood: by default Gaussian with gamma^2 = 1.
             prior: by default N(0, I).
             separate: separate networks for mean and log-variance (one shared network otherwise).

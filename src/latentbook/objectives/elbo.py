@@ -95,7 +95,7 @@ class ELBO(nn.Module):
 
 
 def _log_density(distribution: Distribution, z: Tensor) -> Tensor:
-    """log density at samples (members, samples, batch, latents), for any batch shape that broadcasts to the rest."""
+    """Log-density at samples (members, samples, batch, latents), for any batch shape that broadcasts to the rest."""
     return log_prob(distribution, z.transpose(0, 1)).transpose(0, 1)
 
 
@@ -125,7 +125,7 @@ class Gap(NamedTuple):
 
 
 def _chunks(x: Tensor, samples: int) -> Iterator[Tensor]:
-    """x in pieces along its data axis; their size depends on one member alone, so that its noise does too."""
+    """The data in pieces along its data axis; their size depends on one member alone, so that its noise does too."""
     if samples < 1:
         raise ValueError(f"samples is {samples}; expected a positive number")
     size = max(1, _CHUNK // (samples * x.shape[-1]))
@@ -133,7 +133,7 @@ def _chunks(x: Tensor, samples: int) -> Iterator[Tensor]:
 
 
 def _log_joint(model: VAE, x: Tensor, generator: Generator, samples: int) -> tuple[Tensor, Tensor, Tensor | None]:
-    """log p(x|z) and log p(z) - log q(z|x) at samples z of q, (members, samples, n), and the closed-form KL."""
+    """The terms log p(x|z) and log p(z) - log q(z|x) at samples z of q, (members, samples, n), and the exact KL."""
     posterior, prior = model.encode(x), model.prior()
     z = _draw(posterior.mean, posterior.stddev, generator, samples, antithetic=False)
     likelihood = model.likelihood.log_prob(model.decode(z), _with_samples_axis(x))

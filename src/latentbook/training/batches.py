@@ -16,9 +16,11 @@ from latentbook.training.config import TrainConfig
 class DataSet(Protocol):
     """What ``fit`` needs of a data set: a length, and a batch for indices of any shape."""
 
-    def __len__(self) -> int: ...
+    def __len__(self) -> int:
+        """How many data points there are."""
 
-    def batch(self, index: Tensor) -> Batch: ...
+    def batch(self, index: Tensor) -> Batch:
+        """The data points at ``index``, any shape, followed by the features."""
 
 
 Sampler = Callable[[Generator, int], Batch]
@@ -55,10 +57,12 @@ class _Tensors:
         return len(self.tensors[0])
 
     def batch(self, index: Tensor) -> Batch:
+        """The rows at ``index``, of one tensor or of each."""
         batch = tuple(tensor[index] for tensor in self.tensors)
         return batch if len(batch) > 1 else batch[0]
 
     def to(self, device: torch.device) -> _Tensors:
+        """The same on another device."""
         return _Tensors(tuple(tensor.to(device) for tensor in self.tensors))
 
 
@@ -79,6 +83,7 @@ class Epochs:
         self._epoch, self._order = -1, torch.empty(0)
 
     def __call__(self, step: int) -> Batch:
+        """The batch of ``step``, (members, batch_size, ...)."""
         epoch, position = divmod(step, self.per_epoch)
         if epoch != self._epoch:
             self._epoch, self._order = epoch, self.generator.at(epoch).permutation(len(self.data))
@@ -93,6 +98,7 @@ class Fresh:
         self.generator = Generator(config.seeds, device=device, stream="batches")
 
     def __call__(self, step: int) -> Batch:
+        """The batch of ``step``, (members, batch_size, ...)."""
         return self.sampler(self.generator.at(step), self.size)
 
 

@@ -58,7 +58,7 @@ def load(path: Path) -> tuple[dict[str, Tensor], dict[str, object]]:
             if metadata.get("format") != FORMAT:
                 found = metadata.get("format", "a safetensors file of another kind")
                 raise CheckpointError(f"checkpoint {path} is {found!r}; expected {FORMAT!r}")
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
+            tensors = {name: file.get_tensor(name) for name in file.keys()}
             return tensors, json.loads(metadata["header"])
     except (safetensors.SafetensorError, KeyError, json.JSONDecodeError) as error:
         raise CheckpointError(f"checkpoint {path} is truncated, damaged or not safetensors: {error}") from error

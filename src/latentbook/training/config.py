@@ -99,7 +99,9 @@ class TrainConfig:
             rates = tuple(float(rate) for rate in rates)
             object.__setattr__(self, "learning_rate", rates)
             if len(rates) != len(self.seeds):
-                raise ValueError(f"learning_rate has {len(rates)} values; expected 1 or one per seed: {len(self.seeds)}")
+                raise ValueError(
+                    f"learning_rate has {len(rates)} values; expected 1 or one per seed: {len(self.seeds)}"
+                )
         for rate in rates if isinstance(rates, tuple) else (rates,):
             if not (math.isfinite(rate) and rate > 0):
                 raise ValueError(f"learning_rate is {rates}; expected positive, finite numbers")

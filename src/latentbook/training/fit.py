@@ -147,7 +147,9 @@ class _Run:
                 groups[matches[0] if matches else 0]["params"].append(parameter)
         for group, wanted in zip(groups[1:], self.config.groups, strict=True):
             if not group["params"]:
-                raise ValueError(f"groups has the prefix {wanted.prefix!r}; expected the beginning of a parameter's name")
+                raise ValueError(
+                    f"groups has the prefix {wanted.prefix!r}; expected the beginning of a parameter's name"
+                )
         rates = self.config.learning_rate
         self._highest = max(rates) if isinstance(rates, tuple) else rates
         self._share = None

@@ -83,9 +83,7 @@ class History:
         return {"diverged": list(self.diverged.items()), "stopped": list(self.stopped.items()), "seconds": self.seconds}
 
     @classmethod
-    def from_checkpoint(
-        cls, seeds: tuple[int, ...], tensors: dict[str, Tensor], header: dict[str, object]
-    ) -> History:
+    def from_checkpoint(cls, seeds: tuple[int, ...], tensors: dict[str, Tensor], header: dict[str, object]) -> History:
         """The history that :meth:`tensors` and :meth:`header` describe."""
         groups: dict[str, dict[str, Tensor]] = {"terms": {}, "records": {}, "record_steps": {}}
         for name, value in tensors.items():

@@ -15,6 +15,7 @@ RENDERED = """
   if (document.readyState !== 'complete') return false;
   const raw = document.querySelector('.bd-article span.math, .bd-article div.math');
   return !raw || document.querySelectorAll('.bd-article mjx-container').length > 0"""
+BARE = "return [...document.querySelectorAll('.jupyter-widgets img')].filter(i => !i.alt.trim()).length"
 
 
 def pages(site: Path) -> list[str]:
@@ -69,6 +70,8 @@ def test_sliders_move_under_the_keyboard(site: Path, visitor: Visitor) -> None:
         pytest.skip("no page has a slider")
     for page in with_slider:
         visitor.open(page, until="return document.querySelectorAll('.noUi-handle').length > 0")
+        bare = visitor.driver.execute_script(BARE)
+        assert not bare, f"{page}: {bare} pictures of a slider without alternative text"
         sliders = visitor.driver.find_elements("css selector", ".widget-slider")
         for number, slider in enumerate(sliders):
             handle = slider.find_element("css selector", ".noUi-handle")

@@ -16,7 +16,7 @@ class Reader(HTMLParser):
 
     def __init__(self, text: str) -> None:
         super().__init__()
-        self.images, self.ids, self.links = [], set(), []
+        self.images, self.drawings, self.ids, self.links = [], [], set(), []
         self.feed(text)
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
@@ -24,6 +24,8 @@ class Reader(HTMLParser):
         given = dict(attrs)
         if tag == "img":
             self.images.append(given)
+        if tag == "svg":
+            self.drawings.append(given)
         if tag == "a" and given.get("href"):
             self.links.append(given["href"])
         self.ids |= {given[key] for key in ("id", "name") if given.get(key)}
@@ -42,6 +44,16 @@ def test_every_image_has_alternative_text(pages: dict[Path, Reader], site: Path)
         for path, reader in pages.items()
         for image in reader.images
         if not (image.get("alt") or "").strip() or image["alt"].startswith(("../", "data:", "_images"))
+    ]
+    assert not bare, "\n".join(bare)
+
+
+def test_every_inline_drawing_has_a_name_or_is_hidden(pages: dict[Path, Reader], site: Path) -> None:
+    bare = [
+        f"{path.relative_to(site)}: {drawing}"
+        for path, reader in pages.items()
+        for drawing in reader.drawings
+        if drawing.get("aria-hidden") != "true" and not (drawing.get("aria-label") or drawing.get("aria-labelledby"))
     ]
     assert not bare, "\n".join(bare)
 

@@ -8,9 +8,9 @@ import pytest
 import torch
 from torch.distributions import MultivariateNormal
 
-from latentbook.models import VAE, GaussianEncoder, GaussianLikelihood, NormalPrior
+from latentbook.models import VAE, BernoulliLikelihood, GaussianEncoder, GaussianLikelihood, NormalPrior
 from latentbook.nn import MLP
-from latentbook.objectives import ELBO, elbo_gap, evidence_lower_bound, importance_weighted_bound
+from latentbook.objectives import ELBO, elbo_gap, evidence_lower_bound, importance_weighted_bound, three_entropies
 from latentbook.random import Generator
 
 SEEDS = (0, 1)
@@ -132,6 +132,31 @@ def test_estimates_do_not_depend_on_neighbours_or_chunks(monkeypatch):
     pieces = importance_weighted_bound(model, x, Generator([1, 2]), samples=8)
     assert within(pieces[0], whole[0])
     assert pieces.shape == whole.shape
+
+
+def test_three_entropies_at_the_optimum_of_probabilistic_pca():
+    """The maximum of the likelihood is stationary and has no gap: ELBO = log p(x) = the sum of entropies."""
+    x = data(500) - data(500).mean(0)
+    values, axes = torch.linalg.eigh(x.T @ x / len(x))
+    noise = values[0]  # two latents, three features: one eigenvalue is left to the noise
+    weights = axes[:, 1:] * (values[1:] - noise).sqrt()
+    model = linear_model(weights)
+    model.likelihood = GaussianLikelihood(1 / noise)
+    precision = torch.eye(2) + weights.T @ weights / noise
+    with torch.no_grad():
+        model.encoder.network.last.weight.copy_(weights / noise @ precision.inverse())
+        model.encoder.log_variance.last.bias.copy_(-precision.diag().log())
+    marginal = MultivariateNormal(torch.zeros(3), weights @ weights.T + noise * torch.eye(3))
+    assert torch.allclose(three_entropies(model, x), marginal.log_prob(x).mean(), atol=1e-10)
+    model.likelihood = GaussianLikelihood(2 / noise)
+    assert (three_entropies(model, x) - evidence_lower_bound(model, x, Generator(SEEDS)).elbo.mean(1)).abs().min() > 0.1
+
+
+def test_three_entropies_needs_a_gaussian_likelihood():
+    model = linear_model()
+    model.likelihood = BernoulliLikelihood()
+    with pytest.raises(TypeError, match="expected a GaussianLikelihood"):
+        three_entropies(model, data(5))
 
 
 @pytest.mark.parametrize(

@@ -23,6 +23,7 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution
 
+from latentbook.models.likelihoods import GaussianLikelihood
 from latentbook.models.priors import kl_divergence, log_prob
 from latentbook.models.vae import VAE
 from latentbook.nn import Knob
@@ -198,3 +199,30 @@ def elbo_gap(model: VAE, x: Tensor, generator: Generator, *, samples: int = 256)
     difference = bound - lower
     error = difference.std(1) / math.sqrt(difference.shape[1])
     return Gap(difference.mean(1), error, lower.mean(1), bound.mean(1))
+
+
+@torch.no_grad()
+def three_entropies(model: VAE, x: Tensor) -> Tensor:
+    r"""The sum of entropies that the ELBO equals at a stationary point, (members,), in nats per data point.
+
+    .. math::
+
+        \frac1N \sum_n \mathrm{ELBO}(x_n) = \frac1N \sum_n H[q(z|x_n)] - H[p(z)] - H[p(x|z)]
+
+    wherever the derivatives along two directions vanish: the learned precision gamma^2, and the common scale of a
+    latent in encoder and decoder. Elsewhere the difference measures how far a run is from being stationary.
+
+    Args:
+        model: K members with a Gaussian likelihood and a normal prior.
+        x: the data trained on, (n, features).
+
+    Raises:
+        TypeError: if the likelihood is not Gaussian, since its entropy then depends on z.
+
+    Source: S. Damm et al., *The ELBO of Variational Autoencoders Converges to a Sum of Entropies*, AISTATS 2023.
+    """
+    if not isinstance(model.likelihood, GaussianLikelihood):
+        raise TypeError(f"model has a {type(model.likelihood).__name__}; expected a GaussianLikelihood")
+    posterior = model.encode(x).entropy().sum(-1).mean(1)
+    prior = model.prior().entropy().sum(-1)
+    return posterior - prior - model.likelihood.entropy(x.shape[-1])

@@ -15,6 +15,13 @@ RENDERED = """
   if (document.readyState !== 'complete') return false;
   const raw = document.querySelector('.bd-article span.math, .bd-article div.math');
   return !raw || document.querySelectorAll('.bd-article mjx-container').length > 0"""
+SQUEEZED = """
+  return [...document.querySelectorAll('.bd-article img')].filter(i => {
+    if (!i.offsetParent || !i.naturalWidth) return false;
+    const edge = parseFloat(getComputedStyle(i).paddingLeft) * 2;
+    const shape = (i.clientWidth - edge) / (i.clientHeight - edge);
+    return Math.abs(shape * i.naturalHeight / i.naturalWidth - 1) > 0.05;
+  }).length"""
 BARE = "return [...document.querySelectorAll('.jupyter-widgets img')].filter(i => !i.alt.trim()).length"
 
 
@@ -35,6 +42,9 @@ def test_every_page_loads_without_a_complaint_and_fits_a_phone(site: Path, visit
         width = visitor.driver.execute_script("return document.documentElement.scrollWidth")
         if width > 390:
             wrong.append(f"{page}: {width} px wide on a phone of 390 px")
+        squeezed = visitor.driver.execute_script(SQUEEZED)
+        if squeezed:
+            wrong.append(f"{page}: {squeezed} pictures out of proportion")
         broken = visitor.driver.execute_script("return document.querySelectorAll('mjx-merror').length")
         if broken:
             wrong.append(f"{page}: {broken} formulas MathJax cannot read")

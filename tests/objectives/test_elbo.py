@@ -8,10 +8,11 @@ import pytest
 import torch
 from torch.distributions import MultivariateNormal
 
-from latentbook.models import VAE, BernoulliLikelihood, GaussianEncoder, GaussianLikelihood, NormalPrior
+from latentbook.models import VAE, BernoulliLikelihood, FreePosterior, GaussianEncoder, GaussianLikelihood, NormalPrior
 from latentbook.nn import MLP
 from latentbook.objectives import ELBO, elbo_gap, evidence_lower_bound, importance_weighted_bound, three_entropies
 from latentbook.random import Generator
+from latentbook.training import TrainConfig, fit
 
 SEEDS = (0, 1)
 GAMMA2 = 5.0
@@ -128,10 +129,29 @@ def test_estimates_do_not_depend_on_neighbours_or_chunks(monkeypatch):
     x, model = data(100), linear_model()
     whole = importance_weighted_bound(model, x, Generator([1, 2]), samples=8)
     assert torch.allclose(importance_weighted_bound(model, x, Generator([5, 2]), samples=8)[1], whole[1])
-    monkeypatch.setattr("latentbook.objectives.elbo._CHUNK", 8 * 3 * 30)
-    pieces = importance_weighted_bound(model, x, Generator([1, 2]), samples=8)
-    assert within(pieces[0], whole[0])
-    assert pieces.shape == whole.shape
+    for chunk in (2 * 3 * 100, 3 * 30):  # blocks of two samples; pieces of thirty data points
+        monkeypatch.setattr("latentbook.objectives.elbo._CHUNK", chunk)
+        pieces = importance_weighted_bound(model, x, Generator([1, 2]), samples=8)
+        assert within(pieces[0], whole[0])
+        assert pieces.shape == whole.shape
+        parts = evidence_lower_bound(model, x, Generator([1, 2]), samples=8)
+        assert within(parts.elbo[0], log_evidence(x) - exact_gap())
+
+
+def test_free_posteriors_close_the_amortisation_gap():
+    """Started at a bad encoder and trained with the decoder held fixed, they end at the best diagonal Gaussians."""
+    x, model = data(40), linear_model()
+    bad = torch.distributions.Normal(model.encode(x).mean + 0.5, 2 * model.encode(x).stddev)
+    free = VAE(FreePosterior(bad), model.decoder.requires_grad_(False), model.prior, model.likelihood)
+    config = TrainConfig(seeds=SEEDS, steps=400, batch_size=40, learning_rate=3e-2)
+    before = elbo_gap(free, x, Generator(SEEDS), samples=64).gap
+    fit(free, ELBO(antithetic=True, samples=32), lambda generator, n: x.expand(2, n, 3), config)
+    assert bool((before > 1).all())
+    after = elbo_gap(free, x, Generator(SEEDS), samples=512).gap
+    assert torch.allclose(after, torch.full((2,), exact_gap()), atol=0.05)
+    assert torch.allclose(free.encode(x).mean, model.encode(x).mean, atol=0.05)
+    with pytest.raises(ValueError, match="x has 5 data points; expected all 40"):
+        free.encode(x[:5])
 
 
 def test_three_entropies_at_the_optimum_of_probabilistic_pca():

@@ -2,6 +2,6 @@
 
 from latentbook.models.likelihoods import BernoulliLikelihood, GaussianLikelihood
 from latentbook.models.priors import NormalPrior
-from latentbook.models.vae import VAE, GaussianEncoder
+from latentbook.models.vae import VAE, FreePosterior, GaussianEncoder
 
-__all__ = ["VAE", "BernoulliLikelihood", "GaussianEncoder", "GaussianLikelihood", "NormalPrior"]
+__all__ = ["VAE", "BernoulliLikelihood", "FreePosterior", "GaussianEncoder", "GaussianLikelihood", "NormalPrior"]

@@ -47,6 +47,29 @@ class GaussianEncoder(nn.Module):
         bias.copy_(per_member(torch.as_tensor(value, dtype=bias.dtype), 3).expand_as(bias))
 
 
+class FreePosterior(nn.Module):
+    """A posterior of its own for every data point, in the place of an encoder: no amortisation.
+
+    Trained with the decoder held fixed, it gives the best diagonal Gaussian for each data point, and so separates the
+    approximation gap from the amortisation gap (C. Cremer, X. Li, D. Duvenaud, *Inference Suboptimality in Variational
+    Autoencoders*, ICML 2018).
+
+    Args:
+        start: posteriors to start from, batch shape (members, n, latents), such as ``model.encode(x)``.
+    """
+
+    def __init__(self, start: Normal) -> None:
+        super().__init__()
+        self.mean = nn.Parameter(start.mean.detach().clone())
+        self.log_variance = nn.Parameter(2 * start.stddev.detach().log())
+
+    def forward(self, x: Tensor, shift: Tensor | float = 0.0) -> Normal:
+        """The posteriors; ``x`` must be all the data points, in their order."""
+        if x.shape[-2] != self.mean.shape[1]:
+            raise ValueError(f"x has {x.shape[-2]} data points; expected all {self.mean.shape[1]} at once, in order")
+        return Normal(self.mean, ((self.log_variance + shift) / 2).exp(), validate_args=False)
+
+
 def _check_members(likelihood: nn.Module, members: int) -> None:
     if likelihood.members not in (None, members):
         raise ValueError(f"likelihood is made for {likelihood.members} members; expected {members}, as in the networks")

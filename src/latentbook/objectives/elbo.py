@@ -125,20 +125,23 @@ class Gap(NamedTuple):
     bound: Tensor
 
 
-def _chunks(x: Tensor, samples: int) -> Iterator[Tensor]:
-    """The data in pieces along its data axis; their size depends on one member alone, so that its noise does too."""
+def _pieces(x: Tensor, samples: int) -> Iterator[Tensor]:
+    """The data in pieces along its data axis; the size depends on one member alone, so that its noise does too."""
     if samples < 1:
         raise ValueError(f"samples is {samples}; expected a positive number")
-    size = max(1, _CHUNK // (samples * x.shape[-1]))
-    return iter(x.split(size, dim=x.dim() - 2))
+    return iter(x.split(max(1, _CHUNK // x.shape[-1]), dim=x.dim() - 2))
 
 
-def _log_joint(model: VAE, x: Tensor, generator: Generator, samples: int) -> tuple[Tensor, Tensor, Tensor | None]:
-    """The terms log p(x|z) and log p(z) - log q(z|x) at samples z of q, (members, samples, n), and the exact KL."""
-    posterior, prior = model.encode(x), model.prior()
-    z = _draw(posterior.mean, posterior.stddev, generator, samples, antithetic=False)
-    likelihood = model.likelihood.log_prob(model.decode(z), _with_samples_axis(x))
-    return likelihood, _log_density(prior, z) - _log_density(posterior, z), kl_divergence(posterior, prior)
+def _blocks(
+    model: VAE, x: Tensor, posterior: Distribution, generator: Generator, samples: int
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """The terms log p(x|z) and log p(z) - log q(z|x), each (members, some samples, n), until all samples are drawn."""
+    prior, size = model.prior(), max(1, _CHUNK // (x.shape[-1] * x.shape[-2]))
+    for start in range(0, samples, size):
+        count = min(size, samples - start)
+        z = _draw(posterior.mean, posterior.stddev, generator, count, antithetic=False)
+        likelihood = model.likelihood.log_prob(model.decode(z), _with_samples_axis(x))
+        yield likelihood, _log_density(prior, z) - _log_density(posterior, z)
 
 
 @torch.no_grad()
@@ -153,9 +156,12 @@ def evidence_lower_bound(model: VAE, x: Tensor, generator: Generator, *, samples
     """
     check_members(generator, model.members)
     parts = []
-    for piece in _chunks(x, samples):
-        likelihood, ratio, kl = _log_joint(model, piece, generator, samples)
-        parts.append((likelihood.mean(1), -ratio.mean(1) if kl is None else kl))
+    for piece in _pieces(x, samples):
+        posterior = model.encode(piece)
+        sums = [(a.sum(1), b.sum(1)) for a, b in _blocks(model, piece, posterior, generator, samples)]
+        reconstruction, ratio = (sum(block) / samples for block in zip(*sums, strict=True))
+        kl = kl_divergence(posterior, model.prior())
+        parts.append((reconstruction, -ratio if kl is None else kl))
     reconstruction, kl = (torch.cat(part, dim=1) for part in zip(*parts, strict=True))
     return ElboParts(reconstruction - kl, reconstruction, kl)
 
@@ -177,9 +183,10 @@ def importance_weighted_bound(model: VAE, x: Tensor, generator: Generator, *, sa
     """
     check_members(generator, model.members)
     bounds = []
-    for piece in _chunks(x, samples):
-        likelihood, ratio, _ = _log_joint(model, piece, generator, samples)
-        bounds.append((likelihood + ratio).logsumexp(1) - math.log(samples))
+    for piece in _pieces(x, samples):
+        blocks = _blocks(model, piece, model.encode(piece), generator, samples)
+        logarithms = [(likelihood + ratio).logsumexp(1) for likelihood, ratio in blocks]
+        bounds.append(torch.stack(logarithms, dim=1).logsumexp(1) - math.log(samples))
     return torch.cat(bounds, dim=1)
 
 

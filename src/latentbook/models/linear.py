@@ -166,8 +166,12 @@ class FactorAnalysis:
         return self.tempered_precision(1.0)
 
     def tempered_precision(self, beta: float | Tensor) -> Tensor:
-        r""":math:`\Lambda_\beta = I + W^\top \Psi^{-1} W / \beta`, (..., latents, latents): the precision at KL weight
-        beta, the likelihood raised to the power 1 / beta."""  # noqa: D205, D209
+        r"""Precision of the best Gaussian with a full covariance at KL weight beta, (..., latents, latents).
+
+        .. math:: \Lambda_\beta = I + W^\top \Psi^{-1} W / \beta,
+
+        the exact posterior's where the likelihood is raised to the power 1 / beta.
+        """
         beta = _as_beta(beta, self.weights)[..., None, None]
         explained = (self.weights / self.noise_variance[..., None]).mT @ self.weights
         return torch.eye(explained.shape[-1]).to(explained) + explained / beta
@@ -238,18 +242,18 @@ class FactorAnalysis:
         return noise + trace - 0.5 * beta * diagonal.log().sum(-1)
 
     def free_energy_terms(self, second_moment: Tensor, beta: float | Tensor = 1.0) -> FreeEnergyTerms:
-        r"""Reconstruction and KL at the best diagonal Gaussians, each (...); :math:`F_\beta` is the one less beta times
-        the other.
+        r"""The two terms of the free energy at the best diagonal Gaussians, each (...), nats per data point.
 
         .. math::
-            \mathbb E_q \log p(x|z) &= -\tfrac12 \log\det(2\pi \Psi) - \tfrac12 \operatorname{tr}\big[
-            (I - W R)^\top \Psi^{-1} (I - W R) S\big] - \tfrac12 \operatorname{tr}(W^\top \Psi^{-1} W \Sigma_q), \\
+            \mathbb E_q \log p(x|z) &= -\tfrac12 \log\det(2\pi \Psi)
+            - \tfrac12 \operatorname{tr}(W^\top \Psi^{-1} W \Sigma_q) \\
+            &\quad - \tfrac12 \operatorname{tr}\big[(I - W R)^\top \Psi^{-1} (I - W R) S\big], \\
             \mathrm{KL} &= \tfrac12 \big[\operatorname{tr} \Sigma_q - d - \log\det \Sigma_q
             + \operatorname{tr}(R^\top R S)\big],
 
         with :math:`R = \Lambda_\beta^{-1} W^\top \Psi^{-1} / \beta` and
         :math:`\Sigma_q^{-1} = \operatorname{diag} \Lambda_\beta`.
-        """  # noqa: D205
+        """
         features, latents = self.weights.shape[-2:]
         moment = as_second_moment(second_moment, features).to(self.weights)
         recognition, precision = self._recognition(beta)

@@ -223,8 +223,9 @@ class FactorAnalysis:
     def free_energy(self, second_moment: Tensor, beta: float | Tensor = 1.0) -> Tensor:
         r"""The beta-weighted free energy at the best diagonal Gaussians, (...), nats per data point.
 
-        .. math:: F_\beta = \mathbb E_q \log p(x|z) - \beta\,\mathrm{KL}(q\,\|\,p(z))
-            = -\tfrac12 \log\det(2\pi \Psi) - \tfrac12 \operatorname{tr}\big[(\Psi + W W^\top/\beta)^{-1} S\big]
+        .. math::
+            F_\beta &= \mathbb E_q \log p(x|z) - \beta\,\mathrm{KL}(q\,\|\,p(z)) \\
+            &= -\tfrac12 \log\det(2\pi \Psi) - \tfrac12 \operatorname{tr}\big[(\Psi + W W^\top/\beta)^{-1} S\big]
             - \tfrac\beta2 \sum_k \log (\Lambda_\beta)_{kk}.
 
         Args:

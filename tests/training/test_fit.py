@@ -260,6 +260,107 @@ def refused(data=X, seeds=(1,), objective=None, recorders=(), resume=False, **op
     )
 
 
+class NoOwn(WithCritic):
+    """An objective that has parameters and forgets their loss."""
+
+    def __init__(self) -> None:
+        super().__init__([1])
+
+    def forward(self, model, batch, generator) -> Loss:
+        return Loss(super().forward(model, batch, generator).value)
+
+
+class Shared(nn.Module):
+    """A parameter without the members axis beside one with it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stacked, self.members = nn.Parameter(torch.zeros(2, 4)), 2
+        self.common = nn.Parameter(torch.zeros(4))
+
+
+def test_a_member_that_diverges_between_rows_is_not_called_stopped():
+    """Early stopping looks more often than rows are completed; divergence is still seen first."""
+    recorder = negative_elbo(X, every=5)
+    settings = config([1, 2], log_every=50, early_stop=EarlyStop("negative_elbo", 2), steps=40)
+    with pytest.warns(RuntimeWarning, match="member 1"):
+        history = fit(model([1, 2]), Poisoned(1, 3, float("nan")), X, settings, recorders=[recorder])
+    assert history.diverged == {1: 3}
+    assert 1 not in history.stopped
+
+
+def test_a_watched_value_that_is_not_finite_is_divergence():
+    broken = Recorder("broken", lambda trained, generator: torch.tensor([float("nan"), 1.0]), every=5)
+    with pytest.warns(RuntimeWarning, match="its broken was not finite"):
+        history = fit(model([1, 2]), ELBO(), X, config([1, 2], early_stop=EarlyStop("broken", 50)), recorders=[broken])
+    assert set(history.diverged) == {0}
+
+
+def test_an_early_end_completes_the_row():
+    flat = Recorder("flat", lambda trained, generator: torch.zeros(2), every=10)
+    settings = config([1, 2], steps=500, log_every=50, early_stop=EarlyStop("flat", 3))
+    history = fit(model([1, 2]), ELBO(), X, settings, recorders=[flat])
+    assert history.steps.tolist() == [30]
+    assert history.loss.shape == (1, 2)
+
+
+def test_early_stopping_waits_for_schedules():
+    """What is kept is what was measured: nothing counts before the ramp has ended."""
+    recorder = negative_elbo(X, every=5)
+    ramps = {"gamma2": Ramp(0.01, until=0.5, shape="geometric")}
+    settings = config([1, 2], schedules=ramps, early_stop=EarlyStop("negative_elbo", 3), steps=60)
+    trained = model([1, 2])
+    history = fit(trained, ELBO(), X, settings, recorders=[recorder])
+    best = history.records["negative_elbo"][history.record_steps["negative_elbo"] > 30].min(0).values
+    again = recorder(trained, Generator([1, 2], stream="evaluation"))
+    assert torch.allclose(best, again, rtol=1e-5)
+    assert torch.allclose(trained.likelihood.gamma2(), torch.tensor(10.0))
+
+
+def test_divergence_in_the_last_update_is_noticed():
+    with pytest.warns(RuntimeWarning, match="its last update"):
+        history = fit(model([1, 2]), ELBO(), X, config([1, 2], steps=1, learning_rate=1e39, decay="none"))
+    assert set(history.diverged) == {0, 1}
+
+
+def test_no_gradients_are_left_behind():
+    trained, objective = model([1, 2]), WithCritic([1, 2])
+    fit(trained, objective, X, config([1, 2]))
+    assert all(parameter.grad is None for parameter in [*trained.parameters(), *objective.parameters()])
+
+
+def test_undetached_terms_hold_no_graph():
+    """A term that still carries its graph is recorded as a number."""
+    trained = model([1, 2])
+
+    def objective(model, batch, generator):
+        value = ELBO()(model, batch, generator).value
+        return Loss(value, {"twice": 2 * value})
+
+    history = fit(trained, objective, X, config([1, 2]))
+    assert torch.allclose(history.terms["twice"], 2 * history.loss)
+    assert not history.terms["twice"].requires_grad
+
+
+def test_a_wrong_loss_changes_nothing():
+    trained, before = model([1, 2]), model([1, 2])
+    with pytest.raises(ValueError, match="objective returned shape"):
+        fit(trained, lambda m, b, g: ELBO()(m, b, g).value.sum(), X, config([1, 2]))
+    assert torch.equal(parameters(trained), parameters(before))
+
+
+def test_the_first_measurement_sees_the_schedule():
+    seen = []
+
+    def watch(trained, generator):
+        seen.append(trained.likelihood.gamma2().mean().item())
+        return torch.zeros(1)
+
+    ramps = {"gamma2": Ramp(0.01, shape="geometric"), "learning_rate": Ramp(1.0, 0.5)}
+    fit(model([1]), ELBO(), X, config([1], schedules=ramps), recorders=[Recorder("watch", watch, every=50)])
+    assert seen == pytest.approx([0.1, 10.0], rel=1e-4)
+
+
 def with_nan() -> torch.Tensor:
     x = X.clone()
     x[3, 2] = float("nan")
@@ -288,6 +389,29 @@ def with_nan() -> torch.Tensor:
         (ValueError, "early_stop watches", refused(early_stop=EarlyStop("x"))),
         (ValueError, "objective returned shape", refused(objective=lambda m, b, g: m.decode(b[..., :2]).sum())),
         (ValueError, "recorder 'r' returned", refused(recorders=[Recorder("r", lambda m, g: torch.zeros(3))])),
+        (ValueError, "expected different ones", refused(recorders=[negative_elbo(X), negative_elbo(X)])),
+        (TypeError, "recorder 'r' returned None", refused(recorders=[Recorder("r", lambda m, g: None)])),
+        (ValueError, "name is empty", lambda: Recorder("", lambda m, g: None)),
+        (ValueError, "parameter common has shape", lambda: fit(Shared(), ELBO(), X, config([1, 2]))),
+        (ValueError, "nothing to train", lambda: fit(nn.Identity(), ELBO(), X, config([1]))),
+        (
+            ValueError,
+            "gave Loss.own",
+            refused(objective=lambda m, b, g: Loss(m.decode(m.encode(b).mean).sum((1, 2)), {}, torch.zeros(1))),
+        ),
+        (ValueError, "gave no Loss.own", refused(objective=NoOwn())),
+        (ValueError, "empty tuple", refused(())),
+        (ValueError, "NaN or infinite", refused((X, with_nan()))),
+        (TypeError, "batch with a str", refused(lambda g, n: "x")),
+        (ValueError, "3 multipliers; expected 1 or 1", refused(schedules={"beta": Ramp((1.0, 2.0, 3.0))})),
+        (ValueError, "expected a Ramp", refused(schedules={"beta": 0.5})),
+        (ValueError, "differs between members", refused(schedules={"learning_rate": Ramp((1.0,))})),
+        (ValueError, "patience is 0", lambda: EarlyStop("x", patience=0)),
+        (ValueError, "rate is -1", lambda: ParameterGroup("encoder", rate=-1)),
+        (ValueError, "betas is", lambda: config([1], betas=(0.9, 1.0))),
+        (ValueError, "device is None", lambda: config([1], device=None)),
+        (ValueError, "end has 3 numbers; expected 2", lambda: Ramp((1.0, 2.0), (1.0, 2.0, 3.0))),
+        (ValueError, "end is inf", lambda: Ramp(end=float("inf"))),
         (ValueError, "resume is True but", refused(resume=True)),
         (ValueError, "learning_rate is -1", lambda: config([1], learning_rate=-1.0)),
         (ValueError, "learning_rate has 3 values", lambda: config([1, 2], learning_rate=(1.0, 1.0, 1.0))),

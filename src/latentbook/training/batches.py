@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from typing import Protocol
 
@@ -28,21 +29,32 @@ Data = Tensor | tuple[Tensor, ...] | DataSet | Sampler
 
 
 def _as_tuple(batch: Batch) -> tuple[Tensor, ...]:
-    return batch if isinstance(batch, tuple) else (batch,)
+    return tuple(batch) if isinstance(batch, tuple | list) else (batch,)
 
 
-def _check_values(x: Tensor, dtype: torch.dtype) -> None:
-    if x.dtype != dtype:
-        raise TypeError(f"data has dtype {x.dtype}; expected {dtype}, the model's own")
-    bad = ~torch.isfinite(x)
-    if bool(bad.any()):
-        raise ValueError(f"data has {int(bad.sum())} value(s) that are NaN or infinite; expected finite numbers")
+def _move(batch: Batch, device: torch.device) -> Batch:
+    for part in _as_tuple(batch):
+        if not isinstance(part, Tensor):
+            raise TypeError(f"data gave a batch with a {type(part).__name__}; expected torch tensors")
+    return tuple(part.to(device) for part in batch) if isinstance(batch, tuple | list) else batch.to(device)
+
+
+def _check_values(tensors: tuple[Tensor, ...], dtype: torch.dtype) -> None:
+    """Observations, the first tensor, have the model's dtype; nothing is NaN or infinite."""
+    if tensors[0].dtype != dtype:
+        raise TypeError(f"data has dtype {tensors[0].dtype}; expected {dtype}, the model's own")
+    for tensor in tensors:
+        bad = ~torch.isfinite(tensor)
+        if bool(bad.any()):
+            raise ValueError(f"data has {int(bad.sum())} value(s) that are NaN or infinite; expected finite numbers")
 
 
 class _Tensors:
     """One tensor, or several of the same length (x, u, ...), as a data set."""
 
     def __init__(self, tensors: tuple[Tensor, ...]) -> None:
+        if not tensors:
+            raise ValueError("data is an empty tuple; expected at least one tensor (n, features)")
         for tensor in tensors:
             if not isinstance(tensor, Tensor):
                 raise TypeError(f"data holds a {type(tensor).__name__}; expected torch tensors")
@@ -77,7 +89,7 @@ class Epochs:
             raise ValueError("data is empty; expected at least one data point")
         if config.batch_size > len(data):
             raise ValueError(f"batch_size is {config.batch_size}; expected at most {len(data)}, the number of data")
-        self.data = data.to(device) if hasattr(data, "to") else data
+        self.data, self.device = data.to(device) if hasattr(data, "to") else data, device
         self.size, self.per_epoch = config.batch_size, len(data) // config.batch_size
         self.generator = Generator(config.seeds, device=device, stream="batches")
         self._epoch, self._order = -1, torch.empty(0)
@@ -87,19 +99,23 @@ class Epochs:
         epoch, position = divmod(step, self.per_epoch)
         if epoch != self._epoch:
             self._epoch, self._order = epoch, self.generator.at(epoch).permutation(len(self.data))
-        return self.data.batch(self._order[:, position * self.size : (position + 1) * self.size])
+        index = self._order[:, position * self.size : (position + 1) * self.size]
+        if hasattr(self.data, "to"):
+            return self.data.batch(index)
+        return _move(self.data.batch(index.cpu()), self.device)
 
 
 class Fresh:
     """Batches made anew at every step by ``sampler(generator, n) -> (members, n, ...)``."""
 
     def __init__(self, sampler: Sampler, config: TrainConfig, device: torch.device) -> None:
-        self.sampler, self.size = sampler, config.batch_size
+        self.sampler, self.size, self.device = sampler, config.batch_size, device
         self.generator = Generator(config.seeds, device=device, stream="batches")
 
     def __call__(self, step: int) -> Batch:
         """The batch of ``step``, (members, batch_size, ...)."""
-        return self.sampler(self.generator.at(step), self.size)
+        batch = self.sampler(self.generator.at(step), self.size)
+        return _move(batch, self.device)
 
 
 def batches(data: Data, config: TrainConfig, model: nn.Module, device: torch.device) -> Callable[[int], Batch]:
@@ -113,7 +129,7 @@ def batches(data: Data, config: TrainConfig, model: nn.Module, device: torch.dev
     if isinstance(data, Tensor | tuple | list):
         data = _Tensors(tuple(data) if isinstance(data, tuple | list) else (data,))
         if len(data):
-            _check_values(data.tensors[0], dtype)
+            _check_values(data.tensors, dtype)
     if hasattr(data, "batch") and hasattr(data, "__len__"):
         source: Callable[[int], Batch] = Epochs(data, config, device)
     elif callable(data):
@@ -123,21 +139,26 @@ def batches(data: Data, config: TrainConfig, model: nn.Module, device: torch.dev
             f"data is a {type(data).__name__}; expected tensors, a data set with batch(index), or a sampler"
         )
     expected = (len(config.seeds), config.batch_size)
-    for number, tensor in enumerate(_as_tuple(source(0))):
+    first = _as_tuple(source(0))
+    for number, tensor in enumerate(first):
         if tuple(tensor.shape[:2]) != expected or (number == 0 and tensor.dim() < 3):
             raise ValueError(
                 f"data gave a batch of shape {tuple(tensor.shape)}; expected {expected} followed by the features"
             )
-        if number == 0:
-            _check_values(tensor, dtype)
+    _check_values(first, dtype)
     return source
 
 
 def signature(data: Data) -> str:
-    """A short description of the data that a resumed run can be checked against."""
-    tensor = data[0] if isinstance(data, tuple | list) else data
-    tensor = getattr(tensor, "x", tensor)
-    if not isinstance(tensor, Tensor):
-        return f"{type(data).__name__}:{len(data)}" if hasattr(data, "__len__") else "sampler"
-    total = float(tensor.double().sum()) if tensor.is_floating_point() else int(tensor.long().sum())
-    return f"{tuple(tensor.shape)}:{tensor.dtype}:{total!r}"
+    """A fingerprint of the data that a resumed run is checked against: every tensor's shape, dtype and bytes."""
+    if callable(data) and not hasattr(data, "batch"):
+        return f"sampler {getattr(data, '__qualname__', type(data).__name__)}"
+    parts = tuple(data) if isinstance(data, tuple | list) else (getattr(data, "x", data),)
+    words = [type(data).__name__]
+    for part in parts:
+        if isinstance(part, Tensor):
+            content = part.detach().cpu().contiguous().view(torch.uint8).numpy()
+            words.append(f"{tuple(part.shape)} {part.dtype} {hashlib.sha256(content).hexdigest()[:16]}")
+        elif hasattr(part, "__len__"):
+            words.append(str(len(part)))
+    return ", ".join(words)

@@ -30,10 +30,19 @@ class ParameterGroup:
     betas: tuple[float, float] | None = None
     weight_decay: float = 0.0
 
+    def __post_init__(self) -> None:
+        for name in ("rate", "weight_decay"):
+            object.__setattr__(self, name, _number(name, getattr(self, name)))
+        if self.betas is not None:
+            object.__setattr__(self, "betas", _decay_rates(self.betas))
+
 
 @dataclass(frozen=True)
 class EarlyStop:
     """Stop a member when a recorded value has ceased to improve; it keeps its best parameters.
+
+    Nothing is counted while a schedule of beta or gamma^2 is still moving, since values are then not comparable. A
+    stopped member goes on being computed with the others; the run ends when no member is left.
 
     Attributes:
         record: name of the recorder to watch; its value, (members,), is to become small.
@@ -44,6 +53,10 @@ class EarlyStop:
     record: str
     patience: int = 5
     least: float = 0.0
+
+    def __post_init__(self) -> None:
+        _positive_integer("patience", self.patience)
+        object.__setattr__(self, "least", _number("least", self.least))
 
 
 @dataclass(frozen=True)
@@ -58,7 +71,7 @@ class TrainConfig:
         betas: Adam's decay rates.
         warmup: steps over which the learning rate rises linearly from zero.
         decay: "cosine" lets the learning rate fall to zero, "none" keeps it.
-        schedules: multipliers for knobs by name ("beta", "gamma2").
+        schedules: multipliers for knobs by name ("beta", "gamma2"), and for "learning_rate".
         groups: parameters that are trained differently; the first group that matches a parameter takes it.
         early_stop: when to stop a member before the last step.
         log_every: steps over which the history averages; a diverged member is noticed this often.
@@ -83,28 +96,37 @@ class TrainConfig:
     device: str = "auto"
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "seeds", as_seeds(self.seeds))
-        object.__setattr__(self, "groups", tuple(self.groups))
-        object.__setattr__(self, "checkpoint", None if self.checkpoint is None else Path(self.checkpoint))
+        def put(name: str, value: object) -> None:
+            object.__setattr__(self, name, value)
+
+        put("seeds", as_seeds(self.seeds))
+        put("groups", tuple(self.groups))
+        put("betas", _decay_rates(self.betas))
+        put("schedules", dict(self.schedules))
+        put("checkpoint", None if self.checkpoint is None else Path(self.checkpoint).expanduser())
         for name in ("steps", "batch_size", "log_every", "checkpoint_every"):
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-                raise ValueError(f"{name} is {value!r}; expected a positive integer")
+            _positive_integer(name, getattr(self, name))
         if not isinstance(self.warmup, int) or not 0 <= self.warmup <= self.steps:
             raise ValueError(f"warmup is {self.warmup!r}; expected an integer from 0 to steps = {self.steps}")
         if self.decay not in ("cosine", "none"):
             raise ValueError(f"decay is {self.decay!r}; expected 'cosine' or 'none'")
+        if not isinstance(self.device, str):
+            raise ValueError(f"device is {self.device!r}; expected a name such as 'auto', 'cpu' or 'cuda'")
+        for name, ramp in self.schedules.items():
+            if not isinstance(ramp, Ramp):
+                raise ValueError(f"schedules[{name!r}] is {ramp!r}; expected a Ramp")
+        if isinstance(getattr(self.schedules.get("learning_rate"), "start", None), tuple):
+            raise ValueError("schedules['learning_rate'] differs between members; expected one course for all")
+        put("learning_rate", self._rates())
+
+    def _rates(self) -> float | tuple[float, ...]:
         rates = self.learning_rate
-        if hasattr(rates, "__iter__"):
-            rates = tuple(float(rate) for rate in rates)
-            object.__setattr__(self, "learning_rate", rates)
-            if len(rates) != len(self.seeds):
-                raise ValueError(
-                    f"learning_rate has {len(rates)} values; expected 1 or one per seed: {len(self.seeds)}"
-                )
-        for rate in rates if isinstance(rates, tuple) else (rates,):
-            if not (math.isfinite(rate) and rate > 0):
-                raise ValueError(f"learning_rate is {rates}; expected positive, finite numbers")
+        if getattr(rates, "ndim", None) == 0 or not hasattr(rates, "__iter__"):
+            return _number("learning_rate", rates, above=0.0)
+        rates = tuple(_number("learning_rate", rate, above=0.0) for rate in rates)
+        if len(rates) != len(self.seeds):
+            raise ValueError(f"learning_rate has {len(rates)} values; expected 1 or one per seed: {len(self.seeds)}")
+        return rates
 
     def resolve_device(self) -> torch.device:
         """The torch device that ``device`` names.
@@ -126,7 +148,28 @@ class TrainConfig:
     def fingerprint(self) -> dict[str, object]:
         """What must agree between a checkpoint and the run that continues it, as plain JSON values."""
         values = dataclasses.asdict(self)
-        for name in ("checkpoint", "checkpoint_every", "device"):
-            del values[name]
-        values["schedules"] = {name: dataclasses.asdict(ramp) for name, ramp in sorted(self.schedules.items())}
-        return values
+        return {name: values[name] for name in values if name not in ("checkpoint", "checkpoint_every", "device")}
+
+
+def _positive_integer(name: str, value: object) -> None:
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise ValueError(f"{name} is {value!r}; expected a positive integer")
+
+
+def _number(name: str, value: object, above: float | None = None) -> float:
+    """The value as a finite float of at least 0, or above ``above``."""
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        number = math.nan
+    if not math.isfinite(number) or number < 0 or (above is not None and number <= above):
+        wanted = "of at least 0" if above is None else f"above {above:g}"
+        raise ValueError(f"{name} is {value!r}; expected a finite number {wanted}")
+    return number
+
+
+def _decay_rates(betas: tuple[float, float]) -> tuple[float, float]:
+    betas = tuple(float(beta) for beta in betas)
+    if len(betas) != 2 or not all(0 <= beta < 1 for beta in betas):
+        raise ValueError(f"betas is {betas}; expected two numbers from 0 to below 1")
+    return betas

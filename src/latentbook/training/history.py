@@ -83,12 +83,15 @@ class History:
         return {"diverged": list(self.diverged.items()), "stopped": list(self.stopped.items()), "seconds": self.seconds}
 
     @classmethod
-    def from_checkpoint(cls, seeds: tuple[int, ...], tensors: dict[str, Tensor], header: dict[str, object]) -> History:
-        """The history that :meth:`tensors` and :meth:`header` describe."""
+    def from_checkpoint(
+        cls, seeds: tuple[int, ...], tensors: dict[str, Tensor], header: dict[str, object], names: Sequence[str]
+    ) -> History:
+        """The history that :meth:`tensors` and :meth:`header` describe, its terms in the order of ``names``."""
         groups: dict[str, dict[str, Tensor]] = {"terms": {}, "records": {}, "record_steps": {}}
         for name, value in tensors.items():
             group, _, key = name.partition("/")
             if key:
                 groups[group][key] = value
+        groups["terms"] = {name: groups["terms"][name] for name in names if name in groups["terms"]}
         lists = {name: {int(k): int(v) for k, v in header[name]} for name in ("diverged", "stopped")}
         return cls(seeds, tensors["steps"], tensors["loss"], **groups, **lists, seconds=float(header["seconds"]))

@@ -28,6 +28,8 @@ class Recorder:
     every: int = 100
 
     def __post_init__(self) -> None:
+        if not self.name:
+            raise ValueError("name is empty; expected a name for the recorder")
         if self.every < 1:
             raise ValueError(f"every is {self.every}; expected a positive number of steps")
 
@@ -42,7 +44,9 @@ class Recorder:
         Raises:
             ValueError: if the result has no leading members axis.
         """
-        value = torch.as_tensor(self.measure(model, generator.child(self.name)))
+        value = self.measure(model, generator.child(self.name))
+        if not isinstance(value, Tensor):
+            raise TypeError(f"recorder {self.name!r} returned {value!r}; expected a tensor ({generator.members}, ...)")
         if value.dim() < 1 or value.shape[0] != generator.members:
             raise ValueError(
                 f"recorder {self.name!r} returned shape {tuple(value.shape)}; expected ({generator.members}, ...)"

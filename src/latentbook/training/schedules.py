@@ -24,6 +24,10 @@ class Ramp:
         hold: share of training, 0 to 1, during which it stays at ``start``.
         until: share of training at which it reaches ``end``.
         shape: "linear", "cosine" (half a cosine) or "geometric" (linear in the logarithm).
+
+    Raises:
+        ValueError: for an unknown shape, shares out of order, or multipliers that are negative, not finite, or of
+            different numbers of members.
     """
 
     start: float | tuple[float, ...] = 0.0
@@ -39,13 +43,17 @@ class Ramp:
             raise ValueError(f"hold is {self.hold} and until is {self.until}; expected 0 <= hold < until <= 1")
         for name in ("start", "end"):
             value = getattr(self, name)
-            object.__setattr__(self, name, tuple(value) if hasattr(value, "__iter__") else float(value))
-            lowest = min(getattr(self, name)) if isinstance(getattr(self, name), tuple) else getattr(self, name)
-            if not lowest >= 0 or (self.shape == "geometric" and lowest == 0):
-                raise ValueError(f"{name} is {value}; expected numbers of at least 0 (above 0 for 'geometric')")
+            numbers = tuple(float(v) for v in value) if hasattr(value, "__iter__") else float(value)
+            object.__setattr__(self, name, numbers)
+            every = numbers if isinstance(numbers, tuple) else (numbers,)
+            lowest = 0 if self.shape != "geometric" else math.ulp(0.0)
+            if not every or not all(math.isfinite(v) and v >= lowest for v in every):
+                raise ValueError(f"{name} is {value}; expected finite numbers of at least 0 (above it for 'geometric')")
+        if isinstance(self.start, tuple) and isinstance(self.end, tuple) and len(self.start) != len(self.end):
+            raise ValueError(f"end has {len(self.end)} numbers; expected {len(self.start)}, as start has")
 
     def __call__(self, step: int, steps: int) -> float | Tensor:
-        """The multiplier at ``step`` of ``steps``."""
+        """The multiplier at ``step`` of ``steps``: a number, or (members,) in float64."""
         share = (step / max(steps - 1, 1) - self.hold) / (self.until - self.hold)
         share = min(max(share, 0.0), 1.0)
         if self.shape == "cosine":

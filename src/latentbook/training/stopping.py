@@ -29,14 +29,14 @@ class Stopper:
         self.waited = torch.zeros(members, dtype=torch.int64)
         self.kept = [parameter.detach().clone() for parameter in parameters] if rule else []
 
+    def watches(self, name: str) -> bool:
+        """Whether the rule is about the recorder of that name."""
+        return self.rule is not None and name == self.rule.record
+
     @torch.no_grad()
-    def look(self, name: str, value: Tensor, step: int, history: History) -> None:
-        """Take in a measurement; note in the history which members stop."""
-        if self.rule is None or name != self.rule.record:
-            return
-        if value.dim() != 1:
-            raise ValueError(f"recorder {name!r} gives shape {tuple(value.shape)}; early stopping expects (members,)")
-        running = torch.tensor([k not in history.stopped for k in range(len(value))])
+    def look(self, value: Tensor, step: int, history: History) -> None:
+        """Take in a measurement (members,); note in the history which members stop."""
+        running = torch.tensor([k not in history.stopped | history.diverged for k in range(len(value))])
         better = running & (value.double() < self.best - self.rule.least)
         self.best = torch.where(better, value.double(), self.best)
         self.waited = torch.where(better, 0, self.waited + running.long())
@@ -47,9 +47,10 @@ class Stopper:
 
     @torch.no_grad()
     def restore_best(self) -> None:
-        """Give every member the parameters at which it did best."""
+        """Give every member that was measured the parameters at which it did best."""
+        measured = torch.isfinite(self.best)
         for kept, parameter in zip(self.kept, self.parameters, strict=False):
-            parameter.copy_(kept)
+            parameter.copy_(torch.where(per_member(measured.to(kept.device), kept.dim()), kept, parameter))
 
     def tensors(self) -> dict[str, Tensor]:
         """The state, for a checkpoint."""

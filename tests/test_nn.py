@@ -7,7 +7,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from latentbook.nn import MLP, Affine, Conv2d, ConvDecoder, ConvEncoder, ConvTranspose2d, Knob, Linear, select
+from latentbook.nn import MLP, Affine, Linear, select, widest
 from latentbook.random import Generator
 
 SEEDS = (4, 8, 15)
@@ -45,26 +45,6 @@ def test_a_member_starts_the_same_alone_and_in_a_stack():
     assert not torch.allclose(stack(x)[0], stack(x)[1])
 
 
-@pytest.mark.parametrize(
-    ("ours", "theirs"), [(Conv2d, functional.conv2d), (ConvTranspose2d, functional.conv_transpose2d)]
-)
-def test_convolutions_against_torch(ours, theirs):
-    layer, x = ours(2, 5, kernel=4, stride=2, padding=1, generator=generator()), data(3, 6, 2, 8, 8)
-    for k in range(3):
-        expected = theirs(x[k], layer.weight[k], layer.bias[k], 2, 1)
-        assert torch.allclose(layer(x)[k], expected, atol=1e-5)
-
-
-def test_the_convolutional_pair_halves_and_doubles():
-    encoder = ConvEncoder((1, 16, 16), 6, channels=(4, 8), hidden=(10,), generator=generator())
-    decoder = ConvDecoder(3, (1, 16, 16), channels=(8, 4), hidden=(10,), generator=generator())
-    assert encoder(data(5, 256)).shape == (3, 5, 6)
-    assert decoder(data(3, 2, 5, 3)).shape == (3, 2, 5, 256)
-    alone = ConvEncoder((1, 16, 16), 6, channels=(4, 8), hidden=(10,), generator=Generator(SEEDS[2]))
-    assert torch.allclose(encoder(data(5, 256))[2], alone(data(5, 256))[0], atol=1e-5)
-    assert torch.allclose(select(encoder, [2])(data(5, 256))[0], encoder(data(5, 256))[2], atol=1e-5)
-
-
 @pytest.mark.parametrize("method", ["zca", "standardise"])
 def test_whitening(method):
     x = (data(500, 4) @ data(4, 4) + 3).double()
@@ -90,16 +70,11 @@ def test_rescale_has_mean_and_overall_spread_of_the_data():
     assert float(out.std()) == pytest.approx(float(x.std()), rel=0.1)
 
 
-def test_knobs_multiply_learn_and_select():
-    knob = Knob(torch.tensor([1.0, 2.0, 3.0]))
-    knob.multiplier.fill_(0.5)
-    assert knob().tolist() == [1.0, 2.0, 3.0]
-    knob.scheduled = True
-    assert knob().tolist() == [0.5, 1.0, 1.5]
-    assert select(knob, torch.tensor([True, False, True]))().tolist() == [0.5, 1.5]
-    learned = Knob(4.0, members=2, learned=True)
-    assert torch.allclose(learned(), torch.full((2,), 4.0))
-    assert [name for name, _ in learned.named_parameters()] == ["log_value"]
+def test_select_by_mask_and_by_index():
+    network = MLP((2, 4, 1), generator=generator())
+    expected = network(data(5, 2))
+    for members, order in (([True, False, True], [0, 2]), (torch.tensor([2, 0]), [2, 0]), (range(1), [0])):
+        assert torch.allclose(select(network, members)(data(5, 2)), expected[order], atol=1e-6)
 
 
 def test_select_copies():
@@ -119,14 +94,16 @@ def test_select_copies():
         (lambda: MLP((3, 2), activation="gelu2", generator=generator()), "activation is 'gelu2'"),
         (lambda: Linear(3, 2, generator=generator())(data(5, 4)), r"x has shape \(5, 4\); expected"),
         (lambda: Linear(3, 2, generator=generator())(data(2, 5, 3)), r"x has shape \(2, 5, 3\); expected"),
-        (lambda: Knob(-1.0, name="beta"), "beta is -1"),
-        (lambda: Knob(float("nan"), name="beta"), "beta is nan"),
-        (lambda: Knob([1.0, 2.0], members=3), "value has shape"),
-        (lambda: Knob(1.0, learned=True), "members is None"),
+        (lambda: select(Linear(3, 2, generator=generator()), 1), "members is 1; expected a list of indices"),
+        (lambda: select(Linear(3, 2, generator=generator()), []), r"members is \[\]"),
+        (lambda: select(Linear(3, 2, generator=generator()), [[0], [1]]), r"members is \[\[0\], \[1\]\]"),
+        (lambda: select(Linear(3, 2, generator=generator()), [0.0]), r"members is \[0.0\]"),
+        (lambda: select(Linear(3, 2, generator=generator()), [0, 3]), "expected indices from 0 to 2"),
+        (lambda: select(Linear(3, 2, generator=generator()), [-1]), "expected indices from 0 to 2"),
+        (lambda: select(Linear(3, 2, generator=generator()), [True, False]), "has 2 truth values; expected 3"),
+        (lambda: select(Linear(3, 2, generator=generator()), [False] * 3), "expected at least one that is True"),
         (lambda: Affine.whiten(torch.ones(5, 2)), "x is constant"),
         (lambda: Affine.whiten(data(5, 2), method="pca2"), "method is 'pca2'"),
-        (lambda: ConvEncoder((1, 10, 10), 4, channels=(2, 2), generator=generator()), "divisible by 4"),
-        (lambda: ConvEncoder((10, 10), 4, channels=(2, 2), generator=generator()), "image_shape"),
     ],
 )
 def test_bad_input(call, message):
@@ -137,3 +114,10 @@ def test_bad_input(call, message):
 def test_wrong_dtype():
     with pytest.raises(TypeError, match=r"expected torch\.float32"):
         Linear(3, 2, generator=generator())(data(5, 3).double())
+    with pytest.raises(TypeError, match=r"expected torch\.float32"):
+        Affine.whiten(data(5, 3))(torch.ones(5, 3, dtype=torch.int64))
+
+
+def test_the_widest_layer():
+    assert widest(MLP((3, 70, 20, 2), generator=generator())) == 70
+    assert widest(nn.ReLU()) == 1

@@ -9,7 +9,7 @@ import pytest
 import torch
 from scipy import stats
 
-from latentbook.random import Generator, as_seeds
+from latentbook.random import Generator, as_seeds, check_members
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
@@ -83,6 +83,38 @@ def test_float32_and_float64_draw_the_same_numbers():
     assert torch.allclose(single.double(), double, atol=1e-5)
 
 
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_half_precision_is_rounded_from_single(dtype):
+    one, other = Generator(1), Generator(1)
+    assert torch.equal(one.normal(100_000, dtype=dtype), other.normal(100_000).to(dtype))
+    uniform = one.uniform(300_000, dtype=dtype)
+    assert uniform.dtype == dtype
+    assert bool((uniform > 0).all() and (uniform < 1).all())
+    assert float(uniform.double().mean()) == pytest.approx(0.5, abs=5e-3)
+
+
+def test_at_leaves_the_generator_where_it_is():
+    generator = Generator([1, 2], stream="x")
+    generator.normal(3)
+    before = generator.state_dict()
+    later = generator.at(7)
+    later.normal(5)
+    assert generator.state_dict() == before
+    assert (later.step, later.seeds, later.stream) == (7, (1, 2), "x")
+    assert torch.equal(generator.at(7).normal(2), Generator([1, 2], stream="x").at(7).normal(2))
+
+
+def test_another_device_has_the_same_position():
+    generator = Generator([1, 2])
+    assert generator.to("cpu") is generator
+    generator.normal(4)
+    elsewhere = generator.to("meta")
+    assert elsewhere.normal(6).shape == (2, 6)
+    assert elsewhere.normal(6).device.type == elsewhere.device.type == "meta"
+    assert generator.state_dict() == elsewhere.state_dict()  # what one draws, the other does not draw again
+    assert elsewhere.at(0).state_dict() != generator.state_dict()
+
+
 def test_state_continues_in_mid_step():
     generator = Generator([1, 2], stream="x").at(11)
     generator.normal(5)
@@ -110,8 +142,23 @@ def test_bad_high(high):
         Generator(0).integers(high, 2)
 
 
+@pytest.mark.parametrize("dtype", [torch.int64, torch.bool, torch.complex64])
+@pytest.mark.parametrize("draw", ["normal", "uniform"])
+def test_bad_dtype(draw, dtype):
+    with pytest.raises(TypeError, match=f"dtype is {dtype}; expected float16"):
+        getattr(Generator(0), draw)(3, dtype=dtype)
+
+
+def test_what_is_no_generator():
+    with pytest.raises(TypeError, match="generator is a int; expected a latentbook"):
+        check_members(0, 1)
+
+
 @pytest.mark.gpu
 def test_cuda_draws_the_same_numbers():
     cpu, cuda = Generator(range(4)).at(9), Generator(range(4), device="cuda").at(9)
     assert torch.allclose(cpu.normal(1000), cuda.normal(1000).cpu(), atol=1e-5)
     assert torch.equal(cpu.integers(1000, 1000), cuda.integers(1000, 1000).cpu())
+    moved = cpu.to("cuda")
+    assert moved.to("cuda") is moved
+    assert torch.allclose(moved.normal(1000).cpu(), cuda.normal(1000).cpu(), atol=1e-5)

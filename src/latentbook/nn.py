@@ -14,8 +14,8 @@ from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
+from latentbook.knobs import Knob
 from latentbook.random import Generator
 
 Activation = str | Callable[[], nn.Module]
@@ -38,68 +38,9 @@ def activation_module(activation: Activation) -> nn.Module:
     return ACTIVATIONS[activation]()
 
 
-def _uniform(generator: Generator, bound: float, *shape: int) -> nn.Parameter:
+def uniform_parameter(generator: Generator, bound: float, *shape: int) -> nn.Parameter:
+    """A parameter (members, *shape) that starts uniform in +-bound."""
     return nn.Parameter((generator.uniform(*shape) * 2 - 1) * bound)
-
-
-class Knob(nn.Module):
-    """A number that steers training (``beta``, ``gamma2``): fixed or learned, one for all members or one each.
-
-    Calling a knob returns ``value * multiplier``. Schedules (:class:`~latentbook.training.Ramp`) move the multiplier;
-    ``fit`` finds a knob by the name of the attribute that holds it.
-
-    Args:
-        value: positive number, or a tensor (members,).
-        members: give every member its own copy of a common ``value``; needed for a learned one.
-        learned: optimise the logarithm of the value together with the other parameters.
-        name: what error messages call it.
-        minimum: smallest admissible value; itself admissible.
-
-    Raises:
-        ValueError: if a value is not finite, is below ``minimum``, or does not fit ``members``.
-    """
-
-    def __init__(
-        self,
-        value: float | Sequence[float] | Tensor,
-        *,
-        members: int | None = None,
-        learned: bool = False,
-        name: str = "value",
-        minimum: float = 0.0,
-    ) -> None:
-        super().__init__()
-        tensor = torch.as_tensor(value, dtype=torch.get_default_dtype()).detach().clone()
-        if tensor.dim() > 1 or (members is not None and tensor.dim() == 1 and len(tensor) != members):
-            raise ValueError(f"{name} has shape {tuple(tensor.shape)}; expected one number or {members or 'members'}")
-        if not bool(torch.isfinite(tensor).all() and (tensor >= minimum).all()):
-            raise ValueError(f"{name} is {value}; expected finite values of at least {minimum:g}")
-        if learned and not bool((tensor > 0).all()):
-            raise ValueError(f"{name} is {value}; expected positive values, since its logarithm is learned")
-        if members is not None:
-            tensor = tensor.expand(members).clone()
-        self.learned = learned
-        if learned:
-            if members is None and tensor.dim() == 0:
-                raise ValueError(f"members is None; expected the number of members, since {name} is learned")
-            self.log_value = nn.Parameter(tensor.log())
-        else:
-            self.register_buffer("value", tensor)
-        self.register_buffer("multiplier", torch.ones_like(tensor))
-        self.scheduled = False
-
-    @property
-    def members(self) -> int | None:
-        """Number of members, None where one value serves all."""
-        return None if self.multiplier.dim() == 0 else len(self.multiplier)
-
-    def base(self) -> Tensor:
-        """The value before the multiplier, () or (members,)."""
-        return self.log_value.exp() if self.learned else self.value
-
-    def forward(self) -> Tensor:
-        """The value in force, () or (members,)."""
-        return self.base() * self.multiplier if self.scheduled else self.base()
 
 
 def per_member(value: Tensor, dimensions: int) -> Tensor:
@@ -125,8 +66,8 @@ class Linear(nn.Module):
             if size < 1:
                 raise ValueError(f"{name} is {size}; expected a positive size")
         bound = 1.0 / math.sqrt(inputs)
-        self.weight = _uniform(generator, bound, inputs, outputs)
-        self.bias = _uniform(generator, bound, 1, outputs)
+        self.weight = uniform_parameter(generator, bound, inputs, outputs)
+        self.bias = uniform_parameter(generator, bound, 1, outputs)
 
     def forward(self, x: Tensor) -> Tensor:
         """``x W + b``, (members, ..., outputs)."""
@@ -144,6 +85,11 @@ class Linear(nn.Module):
             return torch.baddbmm(self.bias, x, self.weight)
         flat = torch.baddbmm(self.bias, x.reshape(members, -1, inputs), self.weight)
         return flat.view(*x.shape[:-1], outputs)
+
+    @property
+    def width(self) -> int:
+        """Numbers that the output of one data point takes."""
+        return self.weight.shape[-1]
 
     def extra_repr(self) -> str:
         """Sizes and members, for printing."""
@@ -174,141 +120,6 @@ class MLP(nn.Sequential):
         return self[-1]
 
 
-class _Convolution(nn.Module):
-    """K convolutions as one grouped convolution; the members become channel groups."""
-
-    def __init__(self, inputs: int, outputs: int, *, kernel: int, stride: int, padding: int, generator: Generator):
-        super().__init__()
-        bound = 1.0 / math.sqrt(inputs * kernel**2)
-        self.weight = _uniform(generator, bound, *self._weight_shape(inputs, outputs), kernel, kernel)
-        self.bias = _uniform(generator, bound, outputs)
-        self.stride, self.padding = stride, padding
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(members, batch, channels, height, width) to the same with new channels and size."""
-        members, batch = x.shape[:2]
-        stacked = x.transpose(0, 1).reshape(batch, members * x.shape[2], *x.shape[3:])
-        out = self._apply_stacked(stacked, members)
-        return out.view(batch, members, -1, *out.shape[2:]).transpose(0, 1)
-
-
-class Conv2d(_Convolution):
-    """K two-dimensional convolutions."""
-
-    @staticmethod
-    def _weight_shape(inputs: int, outputs: int) -> tuple[int, int]:
-        return outputs, inputs
-
-    def _apply_stacked(self, x: Tensor, members: int) -> Tensor:
-        return functional.conv2d(
-            x, self.weight.flatten(0, 1), self.bias.flatten(), self.stride, self.padding, groups=members
-        )
-
-
-class ConvTranspose2d(_Convolution):
-    """K two-dimensional transposed convolutions."""
-
-    @staticmethod
-    def _weight_shape(inputs: int, outputs: int) -> tuple[int, int]:
-        return inputs, outputs
-
-    def _apply_stacked(self, x: Tensor, members: int) -> Tensor:
-        return functional.conv_transpose2d(
-            x, self.weight.flatten(0, 1), self.bias.flatten(), self.stride, self.padding, groups=members
-        )
-
-
-def _feature_size(image_shape: tuple[int, ...], layers: int) -> tuple[int, int]:
-    if len(image_shape) != 3:
-        raise ValueError(f"image_shape is {tuple(image_shape)}; expected (channels, height, width)")
-    if any(side % 2**layers for side in image_shape[1:]):
-        raise ValueError(f"image_shape is {tuple(image_shape)}; expected sides divisible by {2**layers}")
-    return image_shape[1] // 2**layers, image_shape[2] // 2**layers
-
-
-class ConvEncoder(nn.Module):
-    """Strided 4 x 4 convolutions, each halving the image, then an MLP.
-
-    The defaults are those of the usual disentanglement studies on 64 x 64 images: four convolutions of 32 channels and
-    two hidden layers of 256 units.
-
-    Args:
-        image_shape: (channels, height, width).
-        outputs: size of the output.
-        channels: channels of each convolution.
-        hidden: hidden units of the MLP.
-
-    Shapes:
-        (batch, pixels) or (members, batch, pixels), images flattened, to (members, batch, outputs).
-    """
-
-    def __init__(
-        self,
-        image_shape: tuple[int, int, int],
-        outputs: int,
-        *,
-        channels: Sequence[int] = (32, 32, 32, 32),
-        hidden: Sequence[int] = (256, 256),
-        activation: Activation = "relu",
-        generator: Generator,
-    ) -> None:
-        super().__init__()
-        height, width = _feature_size(image_shape, len(channels))
-        self.image_shape, self.members = tuple(image_shape), generator.members
-        layers: list[nn.Module] = []
-        for inner, outer in zip((image_shape[0], *channels[:-1]), channels, strict=True):
-            layers.append(Conv2d(inner, outer, kernel=4, stride=2, padding=1, generator=generator))
-            layers.append(activation_module(activation))
-        self.convolutions = nn.Sequential(*layers)
-        sizes = (channels[-1] * height * width, *hidden, outputs)
-        self.mlp = MLP(sizes, activation=activation, generator=generator)
-
-    @property
-    def last(self) -> Linear:
-        """The output layer."""
-        return self.mlp.last
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Images to outputs, (members, batch, outputs)."""
-        x = x.expand(self.members, *x.shape) if x.dim() == 2 else x
-        return self.mlp(self.convolutions(x.reshape(*x.shape[:2], *self.image_shape)).flatten(2))
-
-
-class ConvDecoder(nn.Module):
-    """The mirror image of :class:`ConvEncoder`: an MLP, then transposed convolutions that double the image.
-
-    Shapes:
-        (members, ..., inputs) to (members, ..., pixels), images flattened.
-    """
-
-    def __init__(
-        self,
-        inputs: int,
-        image_shape: tuple[int, int, int],
-        *,
-        channels: Sequence[int] = (32, 32, 32, 32),
-        hidden: Sequence[int] = (256, 256),
-        activation: Activation = "relu",
-        generator: Generator,
-    ) -> None:
-        super().__init__()
-        height, width = _feature_size(image_shape, len(channels))
-        self.feature_shape = (channels[0], height, width)
-        self.mlp = MLP((inputs, *hidden, channels[0] * height * width), activation=activation, generator=generator)
-        layers: list[nn.Module] = []
-        for inner, outer in zip(channels, (*channels[1:], image_shape[0]), strict=True):
-            layers.append(activation_module(activation))
-            layers.append(ConvTranspose2d(inner, outer, kernel=4, stride=2, padding=1, generator=generator))
-        self.convolutions = nn.Sequential(*layers)
-
-    def forward(self, z: Tensor) -> Tensor:
-        """Codes to images, (members, ..., pixels)."""
-        features = self.mlp(z)
-        members = features.shape[0]
-        images = self.convolutions(features.reshape(members, -1, *self.feature_shape))
-        return images.flatten(2).reshape(*features.shape[:-1], -1)
-
-
 class Affine(nn.Module):
     """A fixed map ``(x - shift) matrix`` (or ``* matrix`` for a vector), then ``+ offset``: whitening and scaling.
 
@@ -325,6 +136,8 @@ class Affine(nn.Module):
         """The map applied to the last axis."""
         if x.shape[-1] != len(self.shift):
             raise ValueError(f"x has shape {tuple(x.shape)}; expected (..., {len(self.shift)})")
+        if x.dtype != self.shift.dtype:
+            raise TypeError(f"x has dtype {x.dtype}; expected {self.shift.dtype}, the model's own")
         centred = x - self.shift
         return (centred * self.matrix if self.matrix.dim() == 1 else centred @ self.matrix) + self.offset
 
@@ -364,21 +177,57 @@ class Affine(nn.Module):
         return cls(torch.zeros_like(mean), scale.expand_as(mean).clone(), mean)
 
 
-def select(module: nn.Module, members: Sequence[int] | Tensor) -> nn.Module:
-    """A copy of a stacked module with only the given members (indices, or a boolean mask).
+def widest(module: nn.Module) -> int:
+    """The most numbers that a layer within ``module`` gives out for one data point and member; 1 where none tells."""
+    return max(getattr(part, "width", 1) for part in module.modules())
+
+
+def _stack_size(module: nn.Module) -> int | None:
+    """Members of a stacked module by its parameters, else by its knobs; None where nothing has a members axis."""
+    for parameter in module.parameters():
+        return len(parameter)
+    knobs = (part.members for part in module.modules() if isinstance(part, Knob))
+    return next((members for members in knobs if members is not None), None)
+
+
+def _as_index(members: Sequence[int] | Sequence[bool] | Tensor, size: int | None) -> Tensor:
+    """Indices or a mask as indices, after checking them against the ``size`` of the stack."""
+    index = torch.as_tensor(members)
+    whole = not (index.is_floating_point() or index.is_complex())
+    if index.dim() != 1 or not len(index) or not whole:
+        raise ValueError(f"members is {members!r}; expected a list of indices, or of truth values, that is not empty")
+    if index.dtype == torch.bool:
+        if size is not None and len(index) != size:
+            raise ValueError(f"members has {len(index)} truth values; expected {size}, one per member")
+        index = index.nonzero().flatten()
+        if not len(index):
+            raise ValueError(f"members is {members!r}; expected at least one that is True")
+    if size is not None and not bool(((index >= 0) & (index < size)).all()):
+        raise ValueError(f"members is {index.tolist()}; expected indices from 0 to {size - 1}")
+    return index
+
+
+def select(module: nn.Module, members: Sequence[int] | Sequence[bool] | Tensor) -> nn.Module:
+    """A copy of a stacked module with only the given members.
+
+    Args:
+        module: K members.
+        members: their indices, 0 to K - 1, in the order wanted; or K truth values.
+
+    Raises:
+        ValueError: if ``members`` is no such list, chooses nothing, or does not fit the stack.
 
     Example:
         ``select(model, history.alive)`` drops the members that diverged.
     """
-    index = torch.as_tensor(members)
-    index = index.nonzero().flatten() if index.dtype == torch.bool else index
+    index = _as_index(members, _stack_size(module))
     chosen = copy.deepcopy(module)
     for part in chosen.modules():
         for name, parameter in list(part.named_parameters(recurse=False)):
-            setattr(part, name, nn.Parameter(parameter.detach()[index].clone(), parameter.requires_grad))
-        if isinstance(part, Knob) and part.members is not None:
+            kept = parameter.detach()[index.to(parameter.device)].clone()
+            setattr(part, name, nn.Parameter(kept, parameter.requires_grad))
+        if isinstance(part, Knob):
             for name, buffer in list(part.named_buffers(recurse=False)):
-                part.register_buffer(name, buffer[index].clone())
-        if isinstance(getattr(part, "members", None), int) and "members" in part.__dict__:
-            part.members = len(index)
+                if buffer.dim():
+                    setattr(part, name, buffer[index.to(buffer.device)].clone())
     return chosen

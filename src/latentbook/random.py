@@ -15,6 +15,7 @@ generators*, OOPSLA 2014. Nothing here touches torch's global random state.
 
 from __future__ import annotations
 
+import copy
 import math
 import zlib
 from collections.abc import Iterable, Sequence
@@ -26,6 +27,12 @@ _GOLDEN = 0x9E3779B97F4A7C15 - 2**64
 _FIRST = 0xBF58476D1CE4E5B9 - 2**64
 _SECOND = 0x94D049BB133111EB - 2**64
 _LOW32 = 0xFFFFFFFF
+_COMPUTED_IN = {
+    torch.float16: torch.float32,
+    torch.bfloat16: torch.float32,
+    torch.float32: torch.float32,
+    torch.float64: torch.float64,
+}
 
 
 def _shift(x: Tensor, bits: int) -> Tensor:
@@ -38,6 +45,14 @@ def _mix(x: Tensor) -> Tensor:
     x = (x ^ _shift(x, 30)) * _FIRST
     x = (x ^ _shift(x, 27)) * _SECOND
     return x ^ _shift(x, 31)
+
+
+def _floating(dtype: torch.dtype | None) -> tuple[torch.dtype, torch.dtype]:
+    """The type of the result, by default torch's own default, and the type to compute it in."""
+    dtype = dtype or torch.get_default_dtype()
+    if dtype not in _COMPUTED_IN:
+        raise TypeError(f"dtype is {dtype}; expected float16, bfloat16, float32 or float64")
+    return dtype, _COMPUTED_IN[dtype]
 
 
 def as_seeds(seeds: int | Iterable[int]) -> tuple[int, ...]:
@@ -79,7 +94,7 @@ class Generator:
         self._rewind(0)
 
     def _rewind(self, step: int, offset: int = 0) -> None:
-        self.step, self._offset = int(step), int(offset)
+        self.step, self._position = int(step), [int(offset)]  # a list, since to() shares it
         self._keys = _mix(self._member_keys + self.step * _GOLDEN % 2**63)[:, None]
 
     def __repr__(self) -> str:
@@ -91,9 +106,22 @@ class Generator:
         return len(self.seeds)
 
     def at(self, step: int) -> Generator:
-        """A generator of the same seeds and stream at the beginning of ``step`` (itself, rewound)."""
-        self._rewind(step)
-        return self
+        """A copy at the beginning of ``step``; this generator stays where it is."""
+        other = copy.copy(self)
+        other._rewind(step)
+        return other
+
+    def to(self, device: torch.device | str) -> Generator:
+        """The same numbers on ``device``: itself where it is there already.
+
+        Both share one position: what one has drawn, the other does not draw again.
+        """
+        keys = self._member_keys.to(device)
+        if keys is self._member_keys:
+            return self
+        other = copy.copy(self)
+        other.device, other._member_keys, other._keys = keys.device, keys, self._keys.to(device)
+        return other
 
     def child(self, stream: str, *, device: torch.device | str | None = None) -> Generator:
         """An independent generator of the same seeds, named ``stream`` (nested under this one's name)."""
@@ -102,7 +130,7 @@ class Generator:
 
     def state_dict(self) -> dict[str, object]:
         """Seeds, stream and position: all there is to save."""
-        return {"seeds": list(self.seeds), "stream": self.stream, "step": self.step, "offset": self._offset}
+        return {"seeds": list(self.seeds), "stream": self.stream, "step": self.step, "offset": self._position[0]}
 
     def load_state_dict(self, state: dict[str, object]) -> None:
         """Continue exactly where ``state`` was taken."""
@@ -111,27 +139,38 @@ class Generator:
 
     def _words(self, count: int) -> Tensor:
         """The next ``count`` 64-bit words of every member, int64 (members, count)."""
-        position = torch.arange(self._offset + 1, self._offset + count + 1, device=self.device)
-        self._offset += count
+        start = self._position[0]
+        self._position[0] += count
+        position = torch.arange(start + 1, start + count + 1, device=self.device)
         return _mix(self._keys + position * _GOLDEN)
 
     def normal(self, *shape: int, dtype: torch.dtype | None = None) -> Tensor:
-        """Standard normal numbers, ``(members, *shape)``, by the Box-Muller transform."""
-        dtype = dtype or torch.get_default_dtype()
+        """Standard normal numbers, ``(members, *shape)``, by the Box-Muller transform.
+
+        Args:
+            shape: of one member's numbers.
+            dtype: float16, bfloat16, float32 or float64; by default torch's default. Half precision is rounded from
+                float32.
+
+        Raises:
+            TypeError: if ``dtype`` is none of these.
+        """
+        dtype, inner = _floating(dtype)
         count = math.prod(shape)
         words = self._words((count + 1) // 2)
-        first = ((words >> 32) & _LOW32).to(dtype).add_(0.5).mul_(2.0**-32)
-        angle = (words & _LOW32).to(dtype).mul_(2.0**-31 * math.pi)
+        first = ((words >> 32) & _LOW32).to(inner).add_(0.5).mul_(2.0**-32)
+        angle = (words & _LOW32).to(inner).mul_(2.0**-31 * math.pi)
         radius = first.log_().mul_(-2.0).sqrt_()
         both = torch.cat([radius * angle.cos(), radius * angle.sin()], dim=1)
-        return both[:, :count].reshape(self.members, *shape)
+        return both[:, :count].reshape(self.members, *shape).to(dtype)
 
     def uniform(self, *shape: int, dtype: torch.dtype | None = None) -> Tensor:
-        """Uniform numbers in the open interval (0, 1), ``(members, *shape)``."""
-        dtype = dtype or torch.get_default_dtype()
-        bits = 52 if dtype == torch.float64 else 23
+        """Uniform numbers in the open interval (0, 1), ``(members, *shape)``; ``dtype`` as in :meth:`normal`."""
+        dtype, inner = _floating(dtype)
+        bits = 52 if inner == torch.float64 else 23
         words = _shift(self._words(math.prod(shape)), 64 - bits)
-        return words.to(dtype).add_(0.5).mul_(2.0**-bits).reshape(self.members, *shape)
+        numbers = words.to(inner).add_(0.5).mul_(2.0**-bits).reshape(self.members, *shape)
+        return numbers if inner == dtype else numbers.to(dtype).clamp_(max=1 - torch.finfo(dtype).eps / 2)
 
     def integers(self, high: int, *shape: int) -> Tensor:
         """Uniform integers 0 .. high - 1, int64 ``(members, *shape)``.
@@ -149,9 +188,16 @@ class Generator:
         return self._words(n).argsort(dim=1)
 
 
-def check_members(generator: Generator, members: int) -> None:
-    """Raise a ValueError unless ``generator`` has one stream for each of ``members``."""
-    if generator.members != members:
+def check_members(generator: Generator, members: int | None = None) -> None:
+    """Raise unless ``generator`` is a Generator with one stream for each of ``members``, where these are given.
+
+    Raises:
+        TypeError: if it is something else.
+        ValueError: if it has another number of streams.
+    """
+    if not isinstance(generator, Generator):
+        raise TypeError(f"generator is a {type(generator).__name__}; expected a latentbook.random.Generator")
+    if members is not None and generator.members != members:
         raise ValueError(f"generator has {generator.members} seeds; expected {members}, one per member of the model")
 
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 from torch.distributions import Bernoulli, Normal, kl_divergence
 
-from latentbook.models import VAE, BernoulliLikelihood, GaussianEncoder, GaussianLikelihood, NormalPrior
+from latentbook.models import VAE, BernoulliLikelihood, GaussianLikelihood, NormalPrior
 from latentbook.models import priors as prior_functions
-from latentbook.nn import ConvDecoder, ConvEncoder, select
+from latentbook.nn import select
 from latentbook.random import Generator
 
 SEEDS = (0, 1, 2)
@@ -16,6 +18,10 @@ SEEDS = (0, 1, 2)
 
 def data(*shape: int) -> torch.Tensor:
     return Generator(99).normal(*shape)[0]
+
+
+def mlp(**options) -> VAE:
+    return VAE.mlp(6, 2, **{"generator": Generator(SEEDS)} | options)
 
 
 def test_gaussian_likelihood_is_a_normal_density_with_precision_gamma2():
@@ -57,7 +63,7 @@ def test_prior_and_closed_form_kl():
 @pytest.mark.parametrize("separate", [True, False])
 @pytest.mark.parametrize("likelihood", [GaussianLikelihood(9.0), BernoulliLikelihood()])
 def test_shapes_and_a_member_alone(separate, likelihood):
-    x = data(20, 6)
+    x = data(20, 6).sigmoid()
     options = {"hidden": (8,), "separate": separate, "likelihood": likelihood, "data": x}
     stack = VAE.mlp(6, 2, **options, generator=Generator(SEEDS))
     alone = VAE.mlp(6, 2, **options, generator=Generator(SEEDS[1]))
@@ -82,19 +88,95 @@ def test_annealed_precision_moves_the_posterior_variance_with_it():
     x = data(50, 6)
     model = VAE.mlp(6, 2, likelihood=GaussianLikelihood(1e4, members=3), data=x, generator=Generator(SEEDS))
     full = model.encode(x).variance
-    model.likelihood.gamma2.scheduled = True
-    model.likelihood.gamma2.multiplier.fill_(1e-4)
+    model.likelihood.gamma2.set_multiplier(1e-4)
     ratio = model.encode(x).variance / full
     c = model.column_norm2
     assert torch.allclose(ratio, torch.full_like(ratio, (1 + c * 1e4) / (1 + c)), rtol=1e-3)
 
 
-def test_a_convolutional_vae():
-    generator = Generator(SEEDS)
-    encoder = ConvEncoder((1, 8, 8), 4, channels=(4, 4), hidden=(8,), generator=generator)
-    decoder = ConvDecoder(2, (1, 8, 8), channels=(4, 4), hidden=(8,), generator=generator)
-    model = VAE(GaussianEncoder(encoder), decoder, NormalPrior(2), BernoulliLikelihood())
-    assert model.reconstruct(data(5, 64)).shape == (3, 5, 64)
+def test_the_prior_variance_enters_start_and_annealing():
+    x, variance, gamma2 = data(50, 6), torch.tensor([0.01, 4.0]), torch.tensor([1e-6, 1.0, 100.0])
+    options = {"likelihood": GaussianLikelihood(gamma2), "prior": NormalPrior(2, variance), "data": x}
+    model = VAE.mlp(6, 2, **options, generator=Generator(SEEDS))
+    bias = model.encoder.log_variance.last.bias[:, 0]
+    expected = 1 / (1 / variance + gamma2[:, None] * model.column_norm2)
+    assert torch.allclose(bias, expected.log())
+    full = model.encode(x).variance
+    model.likelihood.gamma2.set_multiplier(0.1)
+    annealed = 1 / (1 / variance + 0.1 * gamma2[:, None] * model.column_norm2)
+    ratio = (annealed / expected)[:, None].expand_as(full)
+    assert torch.allclose(model.encode(x).variance / full, ratio, rtol=1e-4)
+    bernoulli = VAE.mlp(6, 2, prior=NormalPrior(2, 4.0), likelihood=BernoulliLikelihood(), generator=Generator(SEEDS))
+    assert torch.allclose(bernoulli.encoder.log_variance.last.bias, torch.tensor(4.0).log())
+
+
+def test_no_annealing_changes_nothing_at_all():
+    x = data(50, 6)
+    model = VAE.mlp(6, 2, likelihood=GaussianLikelihood([0.3, 7.0, 1e4]), data=x, generator=Generator(SEEDS))
+    assert torch.equal(model.encode(x).stddev, model.encoder(x).stddev)
+
+
+def test_annealing_survives_saving():
+    x = data(50, 6)
+    model, other = (VAE.mlp(6, 2, likelihood=GaussianLikelihood(9.0), generator=Generator(SEEDS)) for _ in range(2))
+    model.likelihood.gamma2.set_multiplier(0.01)
+    assert not torch.allclose(model.encode(x).variance, other.encode(x).variance)
+    other.load_state_dict(model.state_dict())
+    assert torch.equal(model.encode(x).variance, other.encode(x).variance)
+
+
+def test_select_after_a_knob_was_expanded():
+    x = data(50, 6)
+    model = VAE.mlp(6, 2, likelihood=GaussianLikelihood(9.0), generator=Generator(SEEDS))
+    model.likelihood.gamma2.set_multiplier(torch.tensor([1.0, 0.5, 0.1]))
+    chosen = select(model, [2, 0])
+    assert chosen.likelihood.gamma2().tolist() == pytest.approx([0.9, 9.0])
+    assert torch.allclose(chosen.encode(x).variance, model.encode(x).variance[[2, 0]])
+
+
+@pytest.mark.parametrize("likelihood", [None, BernoulliLikelihood()])
+def test_a_convolutional_vae(likelihood):
+    x, options = data(5, 64).sigmoid(), {"channels": (4, 6), "hidden": (8,), "likelihood": likelihood}
+    model = VAE.conv((1, 8, 8), 2, **options, data=x, generator=Generator(SEEDS))
+    alone = VAE.conv((1, 8, 8), 2, **options, data=x, generator=Generator(SEEDS[1]))
+    assert model.encode(x).mean.shape == (3, 5, 2)
+    assert model.reconstruct(x).shape == (3, 5, 64)
+    assert torch.allclose(model.reconstruct(x)[1], alone.reconstruct(x)[0], atol=1e-5)
+    start = 0.0 if likelihood else -torch.tensor(1 + model.column_norm2).log()
+    assert torch.allclose(model.encode(x).variance.log().mean(), torch.as_tensor(start), atol=0.5)
+
+
+def models():
+    yield VAE.mlp(16, 2, hidden=(8,), data=data(9, 16), generator=Generator(SEEDS))
+    yield VAE.conv((1, 4, 4), 2, channels=(4,), hidden=(8,), generator=Generator(SEEDS))
+
+
+def test_everything_moves_to_the_device_of_the_model():
+    x, z, generator = data(5, 16), data(3, 5, 2), Generator(SEEDS)
+    for model in models():
+        model = model.to("meta")
+        assert model.sample(4, generator, noise=True).shape == (3, 4, 16)
+        for value in (model.encode(x).mean, model.decode(z), model.reconstruct(x), model.sample(4, generator)):
+            assert value.device.type == "meta"
+
+
+@pytest.mark.gpu
+def test_cuda_agrees_with_the_cpu():
+    x, z = data(5, 16), data(3, 5, 2)
+    for cpu, cuda in zip(models(), models(), strict=True):
+        cuda = cuda.cuda()
+        for function in (
+            lambda m: m.encode(x).mean,
+            lambda m: m.decode(z),
+            lambda m: m.reconstruct(x),
+            lambda m: m.sample(4, Generator(SEEDS), noise=True),
+        ):
+            assert function(cuda).device.type == "cuda"
+            assert torch.allclose(function(cuda).cpu(), function(cpu), atol=1e-3)
+    made = VAE.mlp(
+        16, 2, data=data(9, 16), likelihood=GaussianLikelihood(2.0), generator=Generator(SEEDS, device="cuda")
+    )
+    assert {value.device.type for value in made.state_dict().values()} == {"cuda"}
 
 
 @pytest.mark.parametrize(
@@ -107,6 +189,17 @@ def test_a_convolutional_vae():
         (lambda: NormalPrior(2, torch.ones(3)), "variance has shape"),
         (lambda: NormalPrior(0), "size is 0"),
         (lambda: VAE.mlp(6, 2, data=data(5, 4), generator=Generator(0)), r"data has shape \(5, 4\)"),
+        (lambda: mlp(data=data(5, 6)[:0]), r"data has shape \(0, 6\)"),
+        (lambda: mlp(data=data(5, 6) * math.nan, whiten=None), "data has 30 value"),
+        (lambda: mlp(data=data(5, 6) / 0), "data has 30 value"),
+        (lambda: mlp(data=3 * data(5, 6), likelihood=BernoulliLikelihood()), "expected 0 to 1, since"),
+        (lambda: mlp(prior=NormalPrior(3)), "prior has 3 latents; expected latent_size = 2"),
+        (lambda: mlp(hidden=(8, 0)), "hidden has the size 0"),
+        (lambda: VAE.mlp(0, 2, generator=Generator(0)), "data_size has the size 0"),
+        (lambda: mlp(initial_log_variance=torch.zeros(2)), r"shape \(2,\); expected one number or \(3,\)"),
+        (lambda: VAE.conv((1, 8), 2, generator=Generator(0)), "image_shape"),
+        (lambda: VAE.conv((1, 16, 16), 2, data=data(5, 64), generator=Generator(0)), r"data has shape \(5, 64\)"),
+        (lambda: mlp().sample(3, Generator(0)), "generator has 1 seeds; expected 3"),
         (
             lambda: VAE.mlp(6, 2, likelihood=GaussianLikelihood(1.0, members=4), generator=Generator(SEEDS)),
             "likelihood is made for 4 members; expected 3",
@@ -115,4 +208,22 @@ def test_a_convolutional_vae():
 )
 def test_bad_input(call, message):
     with pytest.raises(ValueError, match=message):
+        call()
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: mlp(data=data(5, 6).double()), "data has dtype torch.float64; expected a tensor of torch.float32"),
+        (lambda: mlp(data=torch.ones(5, 6, dtype=torch.uint8)), "data has dtype torch.uint8"),
+        (lambda: mlp(data=[[0.0]]), "data has type list"),
+        (lambda: mlp(hidden=64), "hidden is 64; expected a sequence"),
+        (lambda: mlp(hidden=(64.0,)), "hidden has the size 64.0"),
+        (lambda: mlp(generator=0), "generator is a int"),
+        (lambda: mlp(data=data(5, 6)).encode(data(5, 6).double()), r"x has dtype torch\.float64"),
+        (lambda: VAE.conv(8, 2, generator=Generator(0)), "image_shape is 8"),
+    ],
+)
+def test_bad_types(call, message):
+    with pytest.raises(TypeError, match=message):
         call()

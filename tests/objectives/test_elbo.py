@@ -6,10 +6,10 @@ import math
 
 import pytest
 import torch
-from torch.distributions import MultivariateNormal
+from torch.distributions import MultivariateNormal, Normal
 
 from latentbook.models import VAE, BernoulliLikelihood, FreePosterior, GaussianEncoder, GaussianLikelihood, NormalPrior
-from latentbook.nn import MLP
+from latentbook.nn import MLP, select
 from latentbook.objectives import ELBO, elbo_gap, evidence_lower_bound, importance_weighted_bound, three_entropies
 from latentbook.random import Generator
 from latentbook.training import TrainConfig, fit
@@ -125,17 +125,121 @@ def test_beta_weighs_the_kl_of_each_member():
     assert torch.allclose(terms["elbo"], terms["reconstruction"] - terms["kl"])
 
 
-def test_estimates_do_not_depend_on_neighbours_or_chunks(monkeypatch):
+def test_estimates_do_not_depend_on_neighbours():
     x, model = data(100), linear_model()
     whole = importance_weighted_bound(model, x, Generator([1, 2]), samples=8)
     assert torch.allclose(importance_weighted_bound(model, x, Generator([5, 2]), samples=8)[1], whole[1])
-    for chunk in (2 * 3 * 100, 3 * 30):  # blocks of two samples; pieces of thirty data points
-        monkeypatch.setattr("latentbook.objectives.elbo._CHUNK", chunk)
-        pieces = importance_weighted_bound(model, x, Generator([1, 2]), samples=8)
-        assert within(pieces[0], whole[0])
-        assert pieces.shape == whole.shape
-        parts = evidence_lower_bound(model, x, Generator([1, 2]), samples=8)
-        assert within(parts.elbo[0], log_evidence(x) - exact_gap())
+    alone = importance_weighted_bound(select(model, [1]), x, Generator([2]), samples=8)
+    assert torch.allclose(alone[0], whole[1])
+
+
+def test_what_is_split_for_all_members_together_changes_nothing(monkeypatch):
+    x, model = data(100), linear_model()
+    whole = evidence_lower_bound(model, x, Generator([1, 2]), samples=8)
+    bound = importance_weighted_bound(model, x, Generator([1, 2]), samples=8)
+    monkeypatch.setattr("latentbook.objectives.sampling._TOTAL", 2 * 3 * 30)  # thirty data points at once
+    assert torch.allclose(importance_weighted_bound(model, x, Generator([1, 2]), samples=8), bound)
+    parts = evidence_lower_bound(model, x, Generator([1, 2]), samples=8)
+    assert all(torch.allclose(one, other) for one, other in zip(parts, whole, strict=True))
+
+
+@pytest.mark.parametrize("block", [3 * 3 * 100, 3 * 30])  # blocks of three samples; pieces of thirty data points
+def test_blocks_of_noise_change_the_draws_alone(monkeypatch, block):
+    x, model = data(100), linear_model()
+    whole = importance_weighted_bound(model, x, Generator([1, 2]), samples=8)
+    monkeypatch.setattr("latentbook.objectives.sampling._BLOCK", block)
+    pieces = importance_weighted_bound(model, x, Generator([1, 2]), samples=8)
+    assert pieces.shape == whole.shape
+    assert not torch.allclose(pieces, whole)
+    assert within(pieces[0], whole[0])
+    parts = evidence_lower_bound(model, x, Generator([1, 2]), samples=8)
+    assert within(parts.elbo[0], log_evidence(x) - exact_gap())
+
+
+@pytest.mark.parametrize(("members", "samples"), [(20, 256), (300, 2)])
+def test_memory_is_bounded(monkeypatch, members, samples):
+    seeds, width, seen = range(members), 64, []
+    model = VAE.mlp(64, 2, hidden=(width,), generator=Generator(seeds)).float()
+    x = Generator(0).normal(2000, 64, dtype=torch.float32)[0]
+    decode, encode = model.decode, model.encode
+
+    def spy(z):
+        seen.append(z.shape[:-1].numel() * width)
+        return decode(z)
+
+    def spy_encode(x, u=None):
+        seen.append(members * len(x) * width)
+        return encode(x, u)
+
+    monkeypatch.setattr(model, "decode", spy)
+    monkeypatch.setattr(model, "encode", spy_encode)
+    importance_weighted_bound(model, x, Generator(seeds), samples=samples)
+    assert max(seen) * 4 <= 2**25  # bytes of one activation
+    assert sum(seen) >= members * 2000 * (samples + 1) * width
+
+
+class Shifted(NormalPrior):
+    """A prior that is moved by u."""
+
+    def forward(self, u=None):
+        return Normal(u, torch.ones(2)) if u is not None else super().forward()
+
+
+def test_an_auxiliary_variable_moves_the_prior(monkeypatch):
+    """N(u, I) and x shifted by W u is the same model, shifted: a gap that does not depend on u."""
+    model, u = linear_model(), Generator(3).normal(60, 2)[0]
+    plain, x = data(60), data(60) + u @ WEIGHTS.T
+    shifted = VAE(ShiftedEncoder(model.encoder), model.decoder, Shifted(2), model.likelihood)
+    both = (shifted, x, u), (model, plain, None)
+    one, other = (evidence_lower_bound(m, y, Generator(SEEDS), u=v).elbo for m, y, v in both)
+    assert torch.allclose(one, other)
+    assert torch.allclose(three_entropies(shifted, x, u=u), three_entropies(model, plain))
+    monkeypatch.setattr("latentbook.objectives.sampling._BLOCK", 3 * 7)
+    monkeypatch.setattr("latentbook.objectives.sampling._TOTAL", 2 * 3 * 2)
+    options = {"generator": Generator(SEEDS), "samples": 8}
+    assert torch.allclose(elbo_gap(shifted, x, u=u, **options).gap, elbo_gap(model, plain, **options).gap)
+    each = [value.expand(2, *value.shape) for value in (x, u)]
+    assert torch.allclose(elbo_gap(shifted, each[0], u=each[1], **options).gap, elbo_gap(model, plain, **options).gap)
+    one, other = ELBO()(shifted, (x, u), Generator(SEEDS)), ELBO()(model, plain, Generator(SEEDS))
+    assert torch.allclose(one.value, other.value)
+    with pytest.raises(ValueError, match=r"u has shape \(59, 2\); expected \(60,\) first"):
+        elbo_gap(shifted, x, u=u[1:], **options)
+
+
+class ShiftedEncoder(GaussianEncoder):
+    """The encoder of a model whose latents are moved by u."""
+
+    def __init__(self, inner):
+        super().__init__(inner.network, inner.log_variance)
+
+    def forward(self, x, shift=0.0, u=None):
+        posterior = super().forward(x - u @ WEIGHTS.T, shift)
+        return Normal(posterior.mean + u, posterior.stddev)
+
+
+def test_everything_moves_to_the_device_of_the_model():
+    """No numbers on "meta", but devices and shapes as on a GPU."""
+    x, generator = data(20), Generator(SEEDS)
+    model = linear_model().to("meta")
+    parts = evidence_lower_bound(model, x, generator)
+    gap = elbo_gap(model, x, generator, samples=4)
+    for value in (parts.elbo, importance_weighted_bound(model, x, generator, samples=4), three_entropies(model, x)):
+        assert value.device.type == "meta"
+    assert parts.elbo.shape == (2, 20)
+    assert gap.gap.shape == gap.standard_error.shape == (2,)
+
+
+@pytest.mark.gpu
+def test_bounds_on_cuda_are_those_on_the_cpu():
+    x, cpu, cuda = data(200), linear_model(), linear_model().cuda()
+    for function in (
+        lambda m: evidence_lower_bound(m, x, Generator(SEEDS)).elbo,
+        lambda m: importance_weighted_bound(m, x, Generator(SEEDS), samples=32),
+        lambda m: elbo_gap(m, x, Generator(SEEDS), samples=32).gap,
+        lambda m: three_entropies(m, x),
+    ):
+        assert function(cuda).device.type == "cuda"
+        assert torch.allclose(function(cuda).cpu(), function(cpu), atol=1e-8)
 
 
 def test_free_posteriors_close_the_amortisation_gap():
@@ -188,10 +292,32 @@ def test_three_entropies_needs_a_gaussian_likelihood():
         (lambda: ELBO(kl="exact"), "kl is 'exact'"),
         (lambda: evidence_lower_bound(linear_model(), data(5), Generator(0)), "generator has 1 seeds; expected 2"),
         (lambda: evidence_lower_bound(linear_model(), data(5), Generator(SEEDS), samples=0), "samples is 0"),
+        (lambda: ELBO([1.0, 2.0, 3.0])(linear_model(), data(5), Generator(SEEDS)), "beta has 3 values; expected one"),
+        (lambda: evidence_lower_bound(linear_model(), data(5)[:0], Generator(SEEDS)), r"x has shape \(0, 3\)"),
+        (lambda: elbo_gap(linear_model(), data(5)[:0], Generator(SEEDS)), r"x has shape \(0, 3\)"),
+        (lambda: three_entropies(linear_model(), data(5)[:0]), r"x has shape \(0, 3\)"),
+        (lambda: evidence_lower_bound(linear_model(), data(5) / 0, Generator(SEEDS)), "x has 15 value"),
+        (lambda: importance_weighted_bound(linear_model(), data(5) * math.nan, Generator(SEEDS)), "x has 15 value"),
         (lambda: elbo_gap(linear_model(), data(1), Generator(SEEDS)), "x has 1 data point"),
         (lambda: evidence_lower_bound(linear_model(), data(5)[:, :2], Generator(SEEDS)), r"x has shape \(5, 2\)"),
     ],
 )
 def test_bad_input(call, message):
     with pytest.raises(ValueError, match=message):
+        call()
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (
+            lambda: evidence_lower_bound(linear_model(), data(5).float(), Generator(SEEDS)),
+            r"x has dtype torch\.float32",
+        ),
+        (lambda: evidence_lower_bound(linear_model(), [[1.0]], Generator(SEEDS)), "x is a list"),
+        (lambda: elbo_gap(linear_model(), data(5), 0), "generator is a int"),
+    ],
+)
+def test_bad_types(call, message):
+    with pytest.raises(TypeError, match=message):
         call()

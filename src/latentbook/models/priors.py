@@ -48,6 +48,11 @@ class NormalPrior(nn.Module):
         return self.loc + self.scale * noise
 
 
+def prior_precision(prior: nn.Module) -> Tensor:
+    """The inverse variances of a normal prior, (1, 1, latents); a single 1 for priors of other kinds."""
+    return prior.scale.pow(-2)[None, None] if isinstance(prior, NormalPrior) else torch.ones(())
+
+
 def log_prob(distribution: Distribution, z: Tensor) -> Tensor:
     """Log-density of whole latent vectors, (..., latents) -> (...), factorised or joint, in nats."""
     value = distribution.log_prob(z)

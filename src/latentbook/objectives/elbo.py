@@ -16,37 +16,19 @@ R. Salakhutdinov, *Importance Weighted Autoencoders*, ICLR 2016.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.distributions import Distribution
 
+from latentbook.knobs import Knob
 from latentbook.models.likelihoods import GaussianLikelihood
-from latentbook.models.priors import kl_divergence, log_prob
+from latentbook.models.priors import kl_divergence
 from latentbook.models.vae import VAE
-from latentbook.nn import Knob
 from latentbook.objectives.loss import Batch, Loss, observations
+from latentbook.objectives.sampling import check_data, draw, log_density, pieces, with_samples_axis
 from latentbook.random import Generator, check_members
-
-_CHUNK = 2**19  # numbers a member may hold at once while bounds are evaluated
-
-
-def _draw(loc: Tensor, scale: Tensor, generator: Generator, samples: int, antithetic: bool) -> Tensor:
-    """Posterior samples (members, samples, batch, latents); antithetic ones come in pairs loc +- scale * noise."""
-    if samples == 1 and not antithetic:  # the usual training step: spare it the bookkeeping
-        return (loc + scale * generator.normal(*loc.shape[1:], dtype=loc.dtype))[:, None]
-    if antithetic:
-        half = generator.normal(samples // 2, *loc.shape[1:], dtype=loc.dtype)
-        noise = torch.cat([half, -half], dim=1)
-    else:
-        noise = generator.normal(samples, *loc.shape[1:], dtype=loc.dtype)
-    return loc[:, None] + scale[:, None] * noise
-
-
-def _with_samples_axis(x: Tensor) -> Tensor:
-    return x if x.dim() == 2 else x[:, None]
 
 
 class ELBO(nn.Module):
@@ -81,23 +63,24 @@ class ELBO(nn.Module):
         self.samples, self.antithetic, self.kl = samples, antithetic, kl
 
     def forward(self, model: VAE, batch: Batch, generator: Generator) -> Loss:
-        """The loss ``-(reconstruction - beta KL)``, averaged over the batch, of every member."""
+        """The loss ``-(reconstruction - beta KL)``, averaged over the batch, of every member.
+
+        Raises:
+            ValueError: if beta was given per member, for another number of members.
+        """
         x, u = observations(batch)
-        posterior, prior = model.encode(x), model.prior(u)
-        z = _draw(posterior.mean, posterior.stddev, generator, self.samples, self.antithetic)
-        reconstruction = model.likelihood.log_prob(model.decode(z), _with_samples_axis(x)).mean((1, 2))
+        posterior, prior = model.encode(x, u), model.prior(u)
+        z = draw(posterior, generator, self.samples, self.antithetic)
+        reconstruction = model.likelihood.log_prob(model.decode(z), with_samples_axis(x)).mean((1, 2))
         kl = kl_divergence(posterior, prior) if self.kl == "auto" else None
         if kl is None:
-            kl = (_log_density(posterior, z) - _log_density(prior, z)).mean(1)
+            kl = (log_density(posterior, z) - log_density(prior, z)).mean(1)
         kl = kl.mean(1)
+        if self.beta.members not in (None, len(kl)):
+            raise ValueError(f"beta has {self.beta.members} values; expected one number or {len(kl)}, one per member")
         value = self.beta() * kl - reconstruction
         parts = {"reconstruction": reconstruction, "kl": kl, "elbo": reconstruction - kl}
         return Loss(value, {name: term.detach() for name, term in parts.items()})
-
-
-def _log_density(distribution: Distribution, z: Tensor) -> Tensor:
-    """Log-density at samples (members, samples, batch, latents), for any batch shape that broadcasts to the rest."""
-    return log_prob(distribution, z.transpose(0, 1)).transpose(0, 1)
 
 
 class ElboParts(NamedTuple):
@@ -125,91 +108,90 @@ class Gap(NamedTuple):
     bound: Tensor
 
 
-def _pieces(x: Tensor, samples: int) -> Iterator[Tensor]:
-    """The data in pieces along its data axis; the size depends on one member alone, so that its noise does too."""
-    if samples < 1:
-        raise ValueError(f"samples is {samples}; expected a positive number")
-    return iter(x.split(max(1, _CHUNK // x.shape[-1]), dim=x.dim() - 2))
-
-
-def _blocks(
-    model: VAE, x: Tensor, posterior: Distribution, generator: Generator, samples: int
-) -> Iterator[tuple[Tensor, Tensor]]:
-    """The terms log p(x|z) and log p(z) - log q(z|x), each (members, some samples, n), until all samples are drawn."""
-    prior, size = model.prior(), max(1, _CHUNK // (x.shape[-1] * x.shape[-2]))
-    for start in range(0, samples, size):
-        count = min(size, samples - start)
-        z = _draw(posterior.mean, posterior.stddev, generator, count, antithetic=False)
-        likelihood = model.likelihood.log_prob(model.decode(z), _with_samples_axis(x))
-        yield likelihood, _log_density(prior, z) - _log_density(posterior, z)
-
-
 @torch.no_grad()
-def evidence_lower_bound(model: VAE, x: Tensor, generator: Generator, *, samples: int = 16) -> ElboParts:
+def evidence_lower_bound(
+    model: VAE, x: Tensor, generator: Generator, *, samples: int = 16, u: Tensor | None = None
+) -> ElboParts:
     """The ELBO of every data point, with ``samples`` posterior samples and the closed-form KL where there is one.
 
     Args:
         model: K members.
-        x: data (n, features), or (members, n, features).
+        x: data (n, features), or (members, n, features); like the generator, on any device.
         generator: one seed per member.
         samples: posterior samples per data point.
+        u: auxiliary variable of every data point, for priors (and encoders) that take one; leading axes as x.
+
+    Raises:
+        ValueError: if x is empty, is not finite, or does not fit the model; if samples is not positive.
     """
-    check_members(generator, model.members)
     parts = []
-    for piece in _pieces(x, samples):
-        posterior = model.encode(piece)
-        sums = [(a.sum(1), b.sum(1)) for a, b in _blocks(model, piece, posterior, generator, samples)]
-        reconstruction, ratio = (sum(block) / samples for block in zip(*sums, strict=True))
-        kl = kl_divergence(posterior, model.prior())
+    for piece in pieces(model, x, u, generator, samples):
+        reconstruction = ratio = 0.0  # running sums: blocks can be many
+        for likelihood, difference in piece.blocks():
+            reconstruction = reconstruction + likelihood.sum(1) / samples
+            ratio = ratio + difference.sum(1) / samples
+        kl = kl_divergence(piece.posterior, piece.prior)
         parts.append((reconstruction, -ratio if kl is None else kl))
     reconstruction, kl = (torch.cat(part, dim=1) for part in zip(*parts, strict=True))
     return ElboParts(reconstruction - kl, reconstruction, kl)
 
 
 @torch.no_grad()
-def importance_weighted_bound(model: VAE, x: Tensor, generator: Generator, *, samples: int = 256) -> Tensor:
+def importance_weighted_bound(
+    model: VAE, x: Tensor, generator: Generator, *, samples: int = 256, u: Tensor | None = None
+) -> Tensor:
     r"""The importance-weighted bound :math:`\log \frac1S \sum_s p(x, z_s) / q(z_s|x)` of every data point.
 
     In expectation it lies between the ELBO (S = 1) and log p(x), and rises with S (Burda et al., theorem 1).
 
     Args:
         model: K members.
-        x: data (n, features), or (members, n, features).
+        x: data (n, features), or (members, n, features); like the generator, on any device.
         generator: one seed per member.
         samples: S.
+        u: auxiliary variable, as in :func:`evidence_lower_bound`.
 
     Returns:
-        (members, n), in nats.
+        (members, n), in nats, on the model's device.
+
+    Raises:
+        ValueError: as :func:`evidence_lower_bound`.
     """
-    check_members(generator, model.members)
     bounds = []
-    for piece in _pieces(x, samples):
-        blocks = _blocks(model, piece, model.encode(piece), generator, samples)
-        logarithms = [(likelihood + ratio).logsumexp(1) for likelihood, ratio in blocks]
-        bounds.append(torch.stack(logarithms, dim=1).logsumexp(1) - math.log(samples))
+    for piece in pieces(model, x, u, generator, samples):
+        total = torch.tensor(-math.inf, dtype=torch.float64)  # running, and in double since blocks can be many
+        for likelihood, ratio in piece.blocks():
+            total = torch.logaddexp(total, (likelihood + ratio).logsumexp(1).double())
+        bounds.append((total - math.log(samples)).to(likelihood.dtype))
     return torch.cat(bounds, dim=1)
 
 
-def elbo_gap(model: VAE, x: Tensor, generator: Generator, *, samples: int = 256) -> Gap:
+def elbo_gap(model: VAE, x: Tensor, generator: Generator, *, samples: int = 256, u: Tensor | None = None) -> Gap:
     """The gap log p(x) - ELBO, estimated by the importance-weighted bound, with its standard error.
 
     Args:
         model: K members.
-        x: data (n, features), n at least 2.
-        generator: one seed per member.
+        x: data (n, features), n at least 2, or (members, n, features).
+        generator: one seed per member; its position neither matters nor moves.
         samples: importance samples per data point; the ELBO uses as many.
+        u: auxiliary variable, as in :func:`evidence_lower_bound`.
+
+    Raises:
+        ValueError: as :func:`evidence_lower_bound`, and for a single data point.
     """
+    check_members(generator, model.members)
+    check_data(model, x, u)
     if x.shape[-2] < 2:
         raise ValueError(f"x has {x.shape[-2]} data point(s); expected at least 2 for a standard error")
-    lower = evidence_lower_bound(model, x, generator.child("elbo"), samples=samples).elbo
-    bound = importance_weighted_bound(model, x, generator.child("bound"), samples=samples)
+    lower = evidence_lower_bound(model, x, generator.child("elbo"), samples=samples, u=u).elbo
+    bound = importance_weighted_bound(model, x, generator.child("bound"), samples=samples, u=u)
     difference = bound - lower
     error = difference.std(1) / math.sqrt(difference.shape[1])
     return Gap(difference.mean(1), error, lower.mean(1), bound.mean(1))
 
 
 @torch.no_grad()
-def three_entropies(model: VAE, x: Tensor) -> Tensor:
+def three_entropies(model: VAE, x: Tensor, *, u: Tensor | None = None) -> Tensor:
     r"""The sum of entropies that the ELBO equals at a stationary point, (members,), in nats per data point.
 
     .. math::
@@ -221,15 +203,22 @@ def three_entropies(model: VAE, x: Tensor) -> Tensor:
 
     Args:
         model: K members with a Gaussian likelihood and a normal prior.
-        x: the data trained on, (n, features).
+        x: the data trained on, (n, features) or (members, n, features).
+        u: auxiliary variable, as in :func:`evidence_lower_bound`; the prior's entropy is then a mean as well.
 
     Raises:
         TypeError: if the likelihood is not Gaussian, since its entropy then depends on z.
+        ValueError: if x is empty or not finite.
 
     Source: S. Damm et al., *The ELBO of Variational Autoencoders Converges to a Sum of Entropies*, AISTATS 2023.
     """
     if not isinstance(model.likelihood, GaussianLikelihood):
         raise TypeError(f"model has a {type(model.likelihood).__name__}; expected a GaussianLikelihood")
-    posterior = model.encode(x).entropy().sum(-1).mean(1)
-    prior = model.prior().entropy().sum(-1)
+    posteriors, priors = [], []
+    for piece in pieces(model, x, u):
+        posteriors.append(piece.posterior.entropy().sum(-1))
+        prior = piece.prior.entropy()
+        prior = prior if piece.prior.event_shape else prior.sum(-1)
+        priors.append(prior.expand_as(posteriors[-1]))
+    posterior, prior = (torch.cat(part, dim=1).mean(1) for part in (posteriors, priors))
     return posterior - prior - model.likelihood.entropy(x.shape[-1])

@@ -25,7 +25,11 @@ def test_the_multiplier_is_always_in_force():
 def test_the_state_carries_everything(options):
     knob, other = (Knob(value, members=2, **options) for value in (4.0, 1.0))
     knob.set_multiplier([0.5, 0.25])
+    assert knob.moved and not other.moved
     other.load_state_dict(knob.state_dict())
+    assert other.moved
+    knob.set_multiplier(1.0)
+    assert not knob.moved
     assert torch.allclose(other(), torch.tensor([2.0, 1.0]))
 
 

@@ -54,11 +54,17 @@ class Knob(nn.Module):
         else:
             self.register_buffer("value", tensor)
         self.register_buffer("multiplier", torch.ones_like(tensor))
+        self._moved = False
 
     @property
     def members(self) -> int | None:
         """Number of members, None where one value serves all."""
         return None if self.multiplier.dim() == 0 else len(self.multiplier)
+
+    @property
+    def moved(self) -> bool:
+        """False where the multiplier is known to be 1, so that what depends on it need not be computed."""
+        return self._moved
 
     def base(self) -> Tensor:
         """The value before the multiplier, () or (members,)."""
@@ -81,6 +87,7 @@ class Knob(nn.Module):
         if not isinstance(value, Tensor) and not hasattr(value, "__len__"):
             self._check_multiplier(value, 0 <= value < math.inf and (value > 0 or self.minimum == 0))
             self.multiplier.fill_(value)
+            self._moved = value != 1
             return
         value = torch.as_tensor(value)
         if value.dim() > 1 or (value.dim() == 1 and self.members not in (None, len(value))):
@@ -93,6 +100,11 @@ class Knob(nn.Module):
             self.value = self.value.expand(len(value)).clone()
             self.multiplier = self.multiplier.expand(len(value)).clone()
         self.multiplier.copy_(value)
+        self._moved = True
+
+    def _load_from_state_dict(self, *args: object) -> None:
+        super()._load_from_state_dict(*args)
+        self._moved = True  # it may be anything now
 
     def _check_multiplier(self, value: object, good: bool) -> None:
         if not good:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 
 import pytest
@@ -114,6 +115,14 @@ def test_no_annealing_changes_nothing_at_all():
     x = data(50, 6)
     model = VAE.mlp(6, 2, likelihood=GaussianLikelihood([0.3, 7.0, 1e4]), data=x, generator=Generator(SEEDS))
     assert torch.equal(model.encode(x).stddev, model.encoder(x).stddev)
+    model.likelihood.gamma2.set_multiplier(torch.ones(3))
+    assert torch.equal(model.encode(x).stddev, model.encoder(x).stddev)
+
+
+def test_a_column_norm_without_a_precision_is_no_matter():
+    parts = mlp(likelihood=BernoulliLikelihood())
+    model = VAE(parts.encoder, parts.decoder, parts.prior, parts.likelihood, column_norm2=2.0)
+    assert torch.equal(model.encode(data(5, 6)).stddev, parts.encode(data(5, 6)).stddev)
 
 
 def test_annealing_survives_saving():
@@ -123,6 +132,10 @@ def test_annealing_survives_saving():
     assert not torch.allclose(model.encode(x).variance, other.encode(x).variance)
     other.load_state_dict(model.state_dict())
     assert torch.equal(model.encode(x).variance, other.encode(x).variance)
+    for copied in (copy.deepcopy(model), select(model, [0, 1, 2])):
+        assert torch.equal(model.encode(x).variance, copied.encode(x).variance)
+    model.likelihood.gamma2.set_multiplier(1.0)
+    assert not torch.equal(model.encode(x).variance, other.encode(x).variance)
 
 
 def test_select_after_a_knob_was_expanded():

@@ -132,18 +132,19 @@ class VAE(nn.Module):
         return next(self.decoder.parameters()).device
 
     @torch.no_grad()
-    def _annealing_shift(self) -> Tensor | None:
+    def _annealing_shift(self) -> Tensor:
         """What annealing adds to the log-variances: exactly 0 where the multiplier of gamma^2 is 1."""
-        gamma2 = getattr(self.likelihood, "gamma2", None)
-        if gamma2 is None or self.column_norm2 is None:
-            return None
+        gamma2 = self.likelihood.gamma2
         precision, full = prior_precision(self.prior), per_member(self.column_norm2 * gamma2.base(), 3)
         return ((precision + full) / (precision + full * per_member(gamma2.multiplier, 3))).log()
 
     def encode(self, x: Tensor, u: Tensor | None = None) -> Normal:
         """The posterior q(z|x), or q(z|x, u): batch shape (members, batch, latents), on the model's device."""
-        device, shift = self.device, self._annealing_shift()
-        inputs = (x.to(device),) if shift is None else (x.to(device), shift)
+        device = self.device
+        inputs = (x.to(device),)
+        gamma2 = getattr(self.likelihood, "gamma2", None)
+        if self.column_norm2 is not None and gamma2 is not None and gamma2.moved:
+            inputs += (self._annealing_shift(),)
         if u is not None and "u" in inspect.signature(self.encoder.forward).parameters:
             return self.encoder(*inputs, u=u.to(device))
         return self.encoder(*inputs)

@@ -76,9 +76,10 @@ class ELBO(nn.Module):
         if kl is None:
             kl = (log_density(posterior, z) - log_density(prior, z)).mean(1)
         kl = kl.mean(1)
-        if self.beta.members not in (None, len(kl)):
-            raise ValueError(f"beta has {self.beta.members} values; expected one number or {len(kl)}, one per member")
-        value = self.beta() * kl - reconstruction
+        beta = self.beta()
+        if beta.dim() and len(beta) != len(kl):
+            raise ValueError(f"beta has {len(beta)} values; expected one number or {len(kl)}, one per member")
+        value = beta * kl - reconstruction
         parts = {"reconstruction": reconstruction, "kl": kl, "elbo": reconstruction - kl}
         return Loss(value, {name: term.detach() for name, term in parts.items()})
 

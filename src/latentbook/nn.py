@@ -39,7 +39,7 @@ def activation_module(activation: Activation) -> nn.Module:
 
 
 def uniform_parameter(generator: Generator, bound: float, *shape: int) -> nn.Parameter:
-    """A parameter (members, *shape) that starts uniform in +-bound."""
+    """A parameter, ``(members, *shape)``, that starts uniform between minus and plus ``bound``."""
     return nn.Parameter((generator.uniform(*shape) * 2 - 1) * bound)
 
 

@@ -276,7 +276,7 @@ def linear_ica_log_likelihood(
         raise ValueError(f"weights has shape {tuple(weights.shape)}; expected one matrix (features, latents)")
     if x.dim() < 2 or x.shape[-1] != features:
         raise ValueError(f"x has shape {tuple(x.shape)}; expected (..., n, {features})")
-    signal_to_noise = float(weights.square().sum(0).max() / model.noise_variance.min())
+    signal_to_noise = float(weights.detach().square().sum(0).max() / model.noise_variance.min())
     log_tau, log_weight = _precision_nodes(nu, nodes, max(signal_to_noise, 1e-3) * 1e-11)  # beyond it float64 fails
     grid = torch.cartesian_prod(*[log_tau] * latents).reshape(-1, latents)
     log_weights = torch.cartesian_prod(*[log_weight] * latents).reshape(-1, latents).sum(-1)

@@ -7,7 +7,7 @@ a hash of ``(s, t, i)``. It follows that
 * member ``k`` sees the same noise in a stack of a hundred as it does alone,
 * two members with the same seed see the same noise (a paired comparison, say over ``beta``),
 * a resumed run needs no saved generator state: the step is the state,
-* the same numbers come out on a CPU and on a GPU, up to rounding in the logarithm and the cosine.
+* a CPU and a GPU do the same integer arithmetic, and differ by rounding in the logarithm and the cosine alone.
 
 The hash is the SplitMix64 generator: G. L. Steele, D. Lea, C. H. Flood, *Fast splittable pseudorandom number
 generators*, OOPSLA 2014. Nothing here touches torch's global random state.

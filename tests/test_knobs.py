@@ -69,3 +69,9 @@ def test_a_common_value_becomes_one_each():
 def test_bad_input(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+def test_values_per_member_must_be_as_many_as_the_members():
+    assert Knob(2.0)(5).item() == 2.0 and Knob([1.0, 2.0])(2).tolist() == [1.0, 2.0]
+    with pytest.raises(ValueError, match="beta has 2 values; expected one number or 3, one per member"):
+        Knob([1.0, 2.0], name="beta")(3)

@@ -70,6 +70,20 @@ def test_rescale_has_mean_and_overall_spread_of_the_data():
     assert float(out.std()) == pytest.approx(float(x.std()), rel=0.1)
 
 
+@pytest.mark.parametrize("make", [Affine.whiten, lambda x: Affine.whiten(x, method="standardise"), Affine.rescale])
+def test_a_map_of_its_own_for_each_member(make):
+    x = torch.stack([data(50, 3) @ data(3, 3), 4 * data(50, 3) - 2])
+    stacked, alone = make(x), [make(x[0]), make(x[1])]
+    shared = data(7, 3)
+    deep = torch.stack([shared, shared])[:, None].expand(2, 5, 7, 3)
+    for k in range(2):
+        assert torch.allclose(stacked(x)[k], alone[k](x[k]), atol=1e-5)
+        assert torch.allclose(stacked(shared)[k], alone[k](shared), atol=1e-5)
+        assert torch.allclose(stacked(deep)[k], alone[k](deep[k]), atol=1e-5)
+    assert torch.equal(select(stacked, [1])(shared)[0], stacked(shared)[1])
+    assert torch.equal(select(alone[0], [0])(shared), alone[0](shared))
+
+
 def test_select_by_mask_and_by_index():
     network = MLP((2, 4, 1), generator=generator())
     expected = network(data(5, 2))
@@ -103,6 +117,9 @@ def test_select_copies():
         (lambda: select(Linear(3, 2, generator=generator()), [True, False]), "has 2 truth values; expected 3"),
         (lambda: select(Linear(3, 2, generator=generator()), [False] * 3), "expected at least one that is True"),
         (lambda: Affine.whiten(torch.ones(5, 2)), "x is constant"),
+        (lambda: Affine.whiten(torch.stack([data(5, 2), torch.ones(5, 2)])), "x is constant"),
+        (lambda: Affine.rescale(data(2, 5, 3))(data(3, 5, 3)), r"expected \(n, 3\) or \(2, ..., 3\)"),
+        (lambda: Affine.rescale(data(5, 3))(data(5, 2)), r"expected \(..., 3\)"),
         (lambda: Affine.whiten(data(5, 2), method="pca2"), "method is 'pca2'"),
     ],
 )

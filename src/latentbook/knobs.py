@@ -62,6 +62,11 @@ class Knob(nn.Module):
         return None if self.multiplier.dim() == 0 else len(self.multiplier)
 
     @property
+    def stacked_buffers(self) -> tuple[str, ...]:
+        """The buffers that carry a members axis, for :func:`latentbook.nn.select`."""
+        return () if self.multiplier.dim() == 0 else tuple(name for name, _ in self.named_buffers())
+
+    @property
     def moved(self) -> bool:
         """False where the multiplier is known to be 1, so that what depends on it need not be computed."""
         return self._moved
@@ -70,8 +75,15 @@ class Knob(nn.Module):
         """The value before the multiplier, () or (members,)."""
         return self.log_value.exp() if self.learned else self.value
 
-    def forward(self) -> Tensor:
-        """The value in force, () or (members,)."""
+    def forward(self, members: int | None = None) -> Tensor:
+        """The value in force, () or (members,).
+
+        Raises:
+            ValueError: if there is one value per member, for another number than ``members``.
+        """
+        if members is not None and self.members not in (None, members):
+            expected = f"one number or {members}, one per member"
+            raise ValueError(f"{self.name} has {self.members} values; expected {expected}")
         return self.base() * self.multiplier
 
     @torch.no_grad()

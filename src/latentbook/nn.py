@@ -15,7 +15,6 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
-from latentbook.knobs import Knob
 from latentbook.random import Generator
 
 Activation = str | Callable[[], nn.Module]
@@ -123,7 +122,16 @@ class MLP(nn.Sequential):
 class Affine(nn.Module):
     """A fixed map ``(x - shift) matrix`` (or ``* matrix`` for a vector), then ``+ offset``: whitening and scaling.
 
-    None of it is trained. Buffers carry no members axis: data are shared by the members.
+    None of it is trained.
+
+    Args:
+        shift: (features,), shared by the members; or (members, features), one map each.
+        matrix: (..., features) or (..., features, outputs), with the leading axis of ``shift``.
+        offset: (..., outputs), by default zero.
+
+    Shapes:
+        (..., features) to (..., outputs); with a map for each member, (batch, features) or (members, ..., features)
+        to (members, ..., outputs).
     """
 
     def __init__(self, shift: Tensor, matrix: Tensor, offset: Tensor | None = None) -> None:
@@ -132,21 +140,37 @@ class Affine(nn.Module):
         self.register_buffer("matrix", matrix)
         self.register_buffer("offset", torch.zeros_like(shift) if offset is None else offset)
 
+    @property
+    def stacked_buffers(self) -> tuple[str, ...]:
+        """The buffers that carry a members axis, for :func:`select`."""
+        return ("shift", "matrix", "offset") if self.shift.dim() == 2 else ()
+
     def forward(self, x: Tensor) -> Tensor:
         """The map applied to the last axis."""
-        if x.shape[-1] != len(self.shift):
-            raise ValueError(f"x has shape {tuple(x.shape)}; expected (..., {len(self.shift)})")
+        features = self.shift.shape[-1]
+        members = len(self.shift) if self.shift.dim() == 2 else None
+        if x.shape[-1] != features or (members is not None and x.dim() > 2 and len(x) != members):
+            expected = f"(..., {features})" if members is None else f"(n, {features}) or ({members}, ..., {features})"
+            raise ValueError(f"x has shape {tuple(x.shape)}; expected {expected}")
         if x.dtype != self.shift.dtype:
             raise TypeError(f"x has dtype {x.dtype}; expected {self.shift.dtype}, the model's own")
-        centred = x - self.shift
-        return (centred * self.matrix if self.matrix.dim() == 1 else centred @ self.matrix) + self.offset
+        rows = (1,) * max(1, x.dim() - 2)
+
+        def aligned(part: Tensor) -> Tensor:
+            return part if members is None else part.view(members, *rows, *part.shape[1:])
+
+        centred, diagonal = x - aligned(self.shift), self.matrix.dim() == self.shift.dim()
+        if diagonal:
+            return centred * aligned(self.matrix) + aligned(self.offset)
+        matrix = self.matrix if members is None else self.matrix.view(members, *rows[1:], *self.matrix.shape[1:])
+        return centred @ matrix + aligned(self.offset)
 
     @classmethod
     def whiten(cls, x: Tensor, *, method: str = "zca", floor: float = 1e-6) -> Affine:
-        """The map that gives data ``x`` (n, features) zero mean and unit covariance.
+        """The map that gives data ``x`` zero mean and unit covariance.
 
         Args:
-            x: data, (n, features).
+            x: data, (n, features); or (members, n, features), for a map of its own for each member.
             method: "zca" (symmetric, stays closest to the data) or "standardise" (unit variances only).
             floor: variances below this share of the largest count as this share, so that constant features
                 stay small instead of being blown up.
@@ -156,24 +180,26 @@ class Affine(nn.Module):
         """
         if method not in ("zca", "standardise"):
             raise ValueError(f"method is {method!r}; expected 'zca' or 'standardise'")
-        mean, centred = x.mean(0), (x - x.mean(0)).double()
+        mean, centred = x.mean(-2), (x - x.mean(-2, keepdim=True)).double()
         if method == "standardise":
-            variance = centred.square().mean(0)
+            variance = centred.square().mean(-2)
         else:
-            variance, axes = torch.linalg.eigh(centred.T @ centred / len(x))
-        if not float(variance.max()) > 0:
+            variance, axes = torch.linalg.eigh(centred.mT @ centred / x.shape[-2])
+        largest = variance.amax(-1, keepdim=True)
+        if not bool((largest > 0).all()):
             raise ValueError("x is constant; expected data with some variance")
-        scale = variance.clamp(min=floor * float(variance.max())).rsqrt()
-        matrix = scale if method == "standardise" else (axes * scale) @ axes.T
+        scale = variance.maximum(floor * largest).rsqrt()
+        matrix = scale if method == "standardise" else (axes * scale[..., None, :]) @ axes.mT
         return cls(mean, matrix.to(x.dtype))
 
     @classmethod
     def rescale(cls, x: Tensor) -> Affine:
         """The map from a network's output of order one to the data's mean and overall standard deviation.
 
-        One common scale, the root mean variance of the features, so that the geometry of the data is unchanged.
+        One common scale, the root mean variance of the features, so that the geometry of the data is unchanged. Data
+        are (n, features), or (members, n, features) for a map of its own for each member.
         """
-        mean, scale = x.mean(0), x.var(0, correction=0).mean().sqrt()
+        mean, scale = x.mean(-2), x.var(-2, correction=0).mean(-1, keepdim=True).sqrt()
         return cls(torch.zeros_like(mean), scale.expand_as(mean).clone(), mean)
 
 
@@ -182,12 +208,12 @@ def widest(module: nn.Module) -> int:
     return max(getattr(part, "width", 1) for part in module.modules())
 
 
-def _stack_size(module: nn.Module) -> int | None:
-    """Members of a stacked module by its parameters, else by its knobs; None where nothing has a members axis."""
+def stack_size(module: nn.Module) -> int | None:
+    """Members of a stacked module by its parameters, else by its buffers; None where nothing has a members axis."""
     for parameter in module.parameters():
         return len(parameter)
-    knobs = (part.members for part in module.modules() if isinstance(part, Knob))
-    return next((members for members in knobs if members is not None), None)
+    stacked = (getattr(part, name) for part in module.modules() for name in getattr(part, "stacked_buffers", ()))
+    return next((len(buffer) for buffer in stacked), None)
 
 
 def _as_index(members: Sequence[int] | Sequence[bool] | Tensor, size: int | None) -> Tensor:
@@ -210,6 +236,8 @@ def _as_index(members: Sequence[int] | Sequence[bool] | Tensor, size: int | None
 def select(module: nn.Module, members: Sequence[int] | Sequence[bool] | Tensor) -> nn.Module:
     """A copy of a stacked module with only the given members.
 
+    Parameters carry a members axis. So do those buffers that a module names in ``stacked_buffers``.
+
     Args:
         module: K members.
         members: their indices, 0 to K - 1, in the order wanted; or K truth values.
@@ -220,14 +248,13 @@ def select(module: nn.Module, members: Sequence[int] | Sequence[bool] | Tensor) 
     Example:
         ``select(model, history.alive)`` drops the members that diverged.
     """
-    index = _as_index(members, _stack_size(module))
+    index = _as_index(members, stack_size(module))
     chosen = copy.deepcopy(module)
     for part in chosen.modules():
         for name, parameter in list(part.named_parameters(recurse=False)):
             kept = parameter.detach()[index.to(parameter.device)].clone()
             setattr(part, name, nn.Parameter(kept, parameter.requires_grad))
-        if isinstance(part, Knob):
-            for name, buffer in list(part.named_buffers(recurse=False)):
-                if buffer.dim():
-                    setattr(part, name, buffer[index.to(buffer.device)].clone())
+        for name in getattr(part, "stacked_buffers", ()):
+            buffer = getattr(part, name)
+            setattr(part, name, buffer[index.to(buffer.device)].clone())
     return chosen

@@ -100,11 +100,11 @@ def test_the_prior_variance_enters_start_and_annealing():
     options = {"likelihood": GaussianLikelihood(gamma2), "prior": NormalPrior(2, variance), "data": x}
     model = VAE.mlp(6, 2, **options, generator=Generator(SEEDS))
     bias = model.encoder.log_variance.last.bias[:, 0]
-    expected = 1 / (1 / variance + gamma2[:, None] * model.column_norm2)
+    expected = variance / (1 + gamma2[:, None] * model.column_norm2)
     assert torch.allclose(bias, expected.log())
     full = model.encode(x).variance
     model.likelihood.gamma2.set_multiplier(0.1)
-    annealed = 1 / (1 / variance + 0.1 * gamma2[:, None] * model.column_norm2)
+    annealed = variance / (1 + 0.1 * gamma2[:, None] * model.column_norm2)
     ratio = (annealed / expected)[:, None].expand_as(full)
     assert torch.allclose(model.encode(x).variance / full, ratio, rtol=1e-4)
     bernoulli = VAE.mlp(6, 2, prior=NormalPrior(2, 4.0), likelihood=BernoulliLikelihood(), generator=Generator(SEEDS))
@@ -155,8 +155,47 @@ def test_a_convolutional_vae(likelihood):
     assert model.encode(x).mean.shape == (3, 5, 2)
     assert model.reconstruct(x).shape == (3, 5, 64)
     assert torch.allclose(model.reconstruct(x)[1], alone.reconstruct(x)[0], atol=1e-5)
-    start = 0.0 if likelihood else -torch.tensor(1 + model.column_norm2).log()
+    start = 0.0 if likelihood else -(1 + model.column_norm2).log()
     assert torch.allclose(model.encode(x).variance.log().mean(), torch.as_tensor(start), atol=0.5)
+
+
+@pytest.mark.parametrize("conv", [False, True])
+@pytest.mark.parametrize("whiten", ["zca", "standardise"])
+def test_each_member_may_have_data_of_its_own(conv, whiten):
+    x = torch.stack([data(30, 16), 5 * data(30, 16) + 2, 0.1 * data(30, 16)])
+    gamma2 = torch.tensor([1.0, 10.0, 100.0])
+
+    def make(seeds: tuple[int, ...], x: torch.Tensor, gamma2: torch.Tensor) -> VAE:
+        options = {"likelihood": GaussianLikelihood(gamma2), "data": x, "generator": Generator(seeds)}
+        if conv:
+            return VAE.conv((1, 4, 4), 2, channels=(4,), hidden=(8,), **options)
+        return VAE.mlp(16, 2, hidden=(8,), whiten=whiten, **options)
+
+    stack = make(SEEDS, x, gamma2)
+    assert stack.column_norm2.shape == (3,)
+    for k in range(3):
+        alone = make(SEEDS[k : k + 1], x[k], gamma2[k])
+        for model, rows in ((stack, x), (select(stack, [k]), x[k : k + 1])):
+            member = k if model is stack else 0
+            assert torch.allclose(model.reconstruct(rows)[member], alone.reconstruct(x[k])[0], rtol=1e-3, atol=1e-4)
+            assert torch.allclose(model.encode(rows).stddev[member], alone.encode(x[k]).stddev[0], rtol=1e-3)
+    full = stack.encode(x).variance
+    stack.likelihood.gamma2.set_multiplier(0.1)
+    c = gamma2 * stack.column_norm2
+    expected = ((1 + c) / (1 + 0.1 * c))[:, None, None].expand_as(full)
+    assert torch.allclose(stack.encode(x).variance / full, expected, rtol=1e-4)
+
+
+def test_codes_are_posterior_means_or_samples():
+    x, model = data(2000, 6), mlp(initial_log_variance=-2.0)
+    posterior = model.encode(x)
+    assert torch.equal(model.codes(x), posterior.mean)
+    noise = (model.codes(x, generator=Generator(SEEDS)) - posterior.mean) / posterior.stddev
+    assert noise.shape == (3, 2000, 2)
+    assert abs(noise.mean().item()) < 5 / math.sqrt(noise.numel())
+    assert abs(noise.square().mean().item() - 1) < 5 * math.sqrt(2 / noise.numel())
+    alone = select(model, [1]).codes(x, generator=Generator(SEEDS[1]))
+    assert torch.allclose(alone[0], model.codes(x, generator=Generator(SEEDS))[1], atol=1e-5)
 
 
 def models():
@@ -206,6 +245,7 @@ def test_cuda_agrees_with_the_cpu():
         (lambda: mlp(data=data(5, 6) * math.nan, whiten=None), "data has 30 value"),
         (lambda: mlp(data=data(5, 6) / 0), "data has 30 value"),
         (lambda: mlp(data=3 * data(5, 6), likelihood=BernoulliLikelihood()), "expected 0 to 1, since"),
+        (lambda: mlp(data=data(2, 5, 6)), r"data has shape \(2, 5, 6\); expected \(n, 6\) or \(3, n, 6\)"),
         (lambda: mlp(prior=NormalPrior(3)), "prior has 3 latents; expected latent_size = 2"),
         (lambda: mlp(hidden=(8, 0)), "hidden has the size 0"),
         (lambda: VAE.mlp(0, 2, generator=Generator(0)), "data_size has the size 0"),
@@ -213,6 +253,7 @@ def test_cuda_agrees_with_the_cpu():
         (lambda: VAE.conv((1, 8), 2, generator=Generator(0)), "image_shape"),
         (lambda: VAE.conv((1, 16, 16), 2, data=data(5, 64), generator=Generator(0)), r"data has shape \(5, 64\)"),
         (lambda: mlp().sample(3, Generator(0)), "generator has 1 seeds; expected 3"),
+        (lambda: mlp().codes(data(5, 6), generator=Generator(0)), "generator has 1 seeds; expected 3"),
         (
             lambda: VAE.mlp(6, 2, likelihood=GaussianLikelihood(1.0, members=4), generator=Generator(SEEDS)),
             "likelihood is made for 4 members; expected 3",

@@ -1,5 +1,7 @@
 """Models: variational autoencoders, their likelihoods and priors, and linear models with everything in closed form."""
 
+from latentbook.models.fixed import FixedDecoder
+from latentbook.models.flow import CouplingFlow
 from latentbook.models.likelihoods import BernoulliLikelihood, GaussianLikelihood
 from latentbook.models.linear import FactorAnalysis, FreeEnergyTerms
 from latentbook.models.linear_cases import overcomplete, overcomplete_gap, probabilistic_pca, rotated, rotation_gap
@@ -10,16 +12,28 @@ from latentbook.models.linear_ica import (
     linear_ica_log_likelihood,
     student_t_mixture,
 )
-from latentbook.models.priors import NormalPrior
+from latentbook.models.priors import BetaPrior, LaplacePrior, NormalPrior, Prior, UniformPrior
+from latentbook.models.structured_priors import GeneralizedNormalPrior, ISAPrior
+from latentbook.models.turned import TurnedDecoder, TurnedVAE
 from latentbook.models.vae import VAE, FreePosterior, GaussianEncoder
 
 __all__ = [
     "VAE",
     "BernoulliLikelihood",
+    "FixedDecoder",
     "FreePosterior",
     "GaussianEncoder",
     "GaussianLikelihood",
+    "Prior",
     "NormalPrior",
+    "LaplacePrior",
+    "BetaPrior",
+    "UniformPrior",
+    "GeneralizedNormalPrior",
+    "ISAPrior",
+    "CouplingFlow",
+    "TurnedDecoder",
+    "TurnedVAE",
     "FactorAnalysis",
     "FreeEnergyTerms",
     "probabilistic_pca",

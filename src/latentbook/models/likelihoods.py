@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from latentbook.nn import Knob, per_member
+from latentbook.knobs import Knob
+from latentbook.nn import per_member
 from latentbook.random import Generator
 
 

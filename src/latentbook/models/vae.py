@@ -11,78 +11,11 @@ from torch import Tensor, nn
 from torch.distributions import Normal
 
 from latentbook.conv import ConvDecoder, ConvEncoder
+from latentbook.models.assembly import Parts, check_sizes, check_stack
 from latentbook.models.encoders import FreePosterior, GaussianEncoder
-from latentbook.models.likelihoods import BernoulliLikelihood, GaussianLikelihood
-from latentbook.models.priors import NormalPrior, prior_precision
+from latentbook.models.priors import Prior
 from latentbook.nn import MLP, Activation, Affine, per_member
 from latentbook.random import Generator, check_members
-
-
-def _check_likelihood(likelihood: nn.Module, members: int) -> None:
-    if likelihood.members not in (None, members):
-        raise ValueError(f"likelihood is made for {likelihood.members} members; expected {members}, as in the networks")
-
-
-def _check_sizes(*, latent_size: int, data_size: int = 1, **sequences: Sequence[int]) -> None:
-    """Raise unless all sizes are positive integers, and ``sequences`` (hidden, channels, ...) hold nothing else."""
-    named = [("latent_size", latent_size), ("data_size", data_size)]
-    for name, sizes in sequences.items():
-        if not isinstance(sizes, Sequence) or isinstance(sizes, str):
-            raise TypeError(f"{name} is {sizes!r}; expected a sequence of sizes, such as (64, 64)")
-        named += [(name, size) for size in sizes]
-    for name, size in named:
-        if isinstance(size, bool) or not hasattr(size, "__index__"):
-            raise TypeError(f"{name} has the size {size!r}; expected an integer")
-        if size < 1:
-            raise ValueError(f"{name} has the size {size}; expected at least 1")
-
-
-def _check_data(data: Tensor | None, features: int, likelihood: nn.Module, device: torch.device) -> Tensor | None:
-    """The data on ``device``, after checking shape, type and values."""
-    if data is None:
-        return None
-    dtype = torch.get_default_dtype()
-    if not isinstance(data, Tensor) or data.dtype != dtype:
-        found = f"dtype {data.dtype}" if isinstance(data, Tensor) else f"type {type(data).__name__}"
-        raise TypeError(f"data has {found}; expected a tensor of {dtype}, as the model has")
-    if data.dim() != 2 or data.shape[1] != features or not len(data):
-        raise ValueError(f"data has shape {tuple(data.shape)}; expected (n, {features}) with n at least 1")
-    bad = int((~data.isfinite()).sum())
-    if bad:
-        raise ValueError(f"data has {bad} value(s) that are NaN or infinite; expected finite numbers")
-    if isinstance(likelihood, BernoulliLikelihood) and not 0 <= float(data.min()) <= float(data.max()) <= 1:
-        low, high = float(data.min()), float(data.max())
-        raise ValueError(f"data runs from {low:g} to {high:g}; expected 0 to 1, since the likelihood is Bernoulli")
-    return data.to(device)
-
-
-class _Parts:
-    """What every way of building a VAE begins with: likelihood, prior and data, checked and on one device."""
-
-    def __init__(self, features: int, latents: int, likelihood, prior, data, generator: Generator) -> None:
-        check_members(generator)
-        device = generator.device
-        self.likelihood = (GaussianLikelihood() if likelihood is None else likelihood).to(device)
-        _check_likelihood(self.likelihood, generator.members)
-        self.prior = (NormalPrior(latents) if prior is None else prior).to(device)
-        size = getattr(self.prior, "size", latents)
-        if size != latents:
-            raise ValueError(f"prior has {size} latents; expected latent_size = {latents}")
-        self.latents, self.data = latents, _check_data(data, features, self.likelihood, device)
-
-    def assemble(
-        self, kind: type[VAE], encoder: GaussianEncoder, decoder: nn.Module, initial: float | Tensor | None = None
-    ) -> VAE:
-        """The VAE: an output layer where data are given, and log-variances that start at ``initial`` or a guess."""
-        column_norm2, precision = None, prior_precision(self.prior)
-        if isinstance(self.likelihood, GaussianLikelihood):
-            column_norm2 = 1.0
-            if self.data is not None:
-                decoder = nn.Sequential(decoder, Affine.rescale(self.data))
-                column_norm2 = float(self.data.var(0, correction=0).sum()) / self.latents
-            precision = precision + column_norm2 * per_member(self.likelihood.gamma2().detach(), 3)
-        encoder.start_log_variance(-precision.log() if initial is None else initial)
-        return kind(encoder, decoder, self.prior, self.likelihood, column_norm2=column_norm2)
 
 
 class VAE(nn.Module):
@@ -94,12 +27,12 @@ class VAE(nn.Module):
         decoder: z (members, ..., latents) -> the likelihood's parameters (members, ..., features).
         prior: module whose ``forward(u=None)`` returns a distribution.
         likelihood: :class:`GaussianLikelihood` or :class:`BernoulliLikelihood`.
-        column_norm2: expected squared norm c of a column of the decoder's Jacobian, where known. When gamma^2 is
-            annealed the posterior variances then follow at once, as ``1 / (1/v + gamma^2 c)`` with the prior's
-            variance v, instead of being relearned.
+        column_norm2: expected squared norm c of a column of the decoder's Jacobian, one number or (members,), where
+            known; the latents are measured in standard deviations of the prior. When gamma^2 is annealed the posterior
+            variances then follow at once, as ``1 / (1 + gamma^2 c)``, instead of being relearned.
 
     Raises:
-        ValueError: if the likelihood was made for another number of members.
+        ValueError: if the likelihood or the prior was made for another number of members.
     """
 
     def __init__(
@@ -109,12 +42,19 @@ class VAE(nn.Module):
         prior: nn.Module,
         likelihood: nn.Module,
         *,
-        column_norm2: float | None = None,
+        column_norm2: float | Tensor | None = None,
     ) -> None:
         super().__init__()
         self.encoder, self.decoder, self.prior, self.likelihood = encoder, decoder, prior, likelihood
-        self.column_norm2 = column_norm2
-        _check_likelihood(likelihood, self.members)
+        if column_norm2 is not None:
+            column_norm2 = torch.as_tensor(column_norm2, dtype=self.dtype, device=self.device)
+        self.register_buffer("column_norm2", column_norm2)
+        check_stack(self.members, likelihood=likelihood, prior=prior)
+
+    @property
+    def stacked_buffers(self) -> tuple[str, ...]:
+        """The buffers that carry a members axis, for :func:`latentbook.nn.select`."""
+        return () if self.column_norm2 is None or self.column_norm2.dim() == 0 else ("column_norm2",)
 
     @property
     def members(self) -> int:
@@ -135,8 +75,8 @@ class VAE(nn.Module):
     def _annealing_shift(self) -> Tensor:
         """What annealing adds to the log-variances: exactly 0 where the multiplier of gamma^2 is 1."""
         gamma2 = self.likelihood.gamma2
-        precision, full = prior_precision(self.prior), per_member(self.column_norm2 * gamma2.base(), 3)
-        return ((precision + full) / (precision + full * per_member(gamma2.multiplier, 3))).log()
+        full = self.column_norm2 * gamma2.base()
+        return per_member(((1 + full) / (1 + full * gamma2.multiplier)).log(), 3)
 
     def encode(self, x: Tensor, u: Tensor | None = None) -> Normal:
         """The posterior q(z|x), or q(z|x, u): batch shape (members, batch, latents), on the model's device."""
@@ -152,6 +92,26 @@ class VAE(nn.Module):
     def decode(self, z: Tensor) -> Tensor:
         """The likelihood's parameters at z: (members, ..., latents) -> (members, ..., features)."""
         return self.decoder(z.to(self.device))
+
+    @torch.no_grad()
+    def codes(self, x: Tensor, u: Tensor | None = None, generator: Generator | None = None) -> Tensor:
+        """What the model takes the latents of x to be, (members, batch, latents), in the units of the prior.
+
+        Args:
+            x: data (batch, features), or (members, batch, features).
+            u: auxiliary variable, as in :meth:`encode`.
+            generator: None for mean codes, the posterior means; with a generator, one posterior sample each. For
+                priors on the unit interval either is taken to [0, 1] by the sigmoid.
+
+        Raises:
+            ValueError: if ``generator`` has not one seed per member.
+        """
+        posterior = self.encode(x, u)
+        z = posterior.mean
+        if generator is not None:
+            check_members(generator, self.members)
+            z = z + posterior.stddev * generator.to(self.device).normal(*z.shape[1:], dtype=z.dtype)
+        return self.prior.natural(z) if isinstance(self.prior, Prior) else z
 
     @torch.no_grad()
     def reconstruct(self, x: Tensor, u: Tensor | None = None) -> Tensor:
@@ -194,24 +154,25 @@ class VAE(nn.Module):
             hidden: hidden units from data to latents.
             activation: between the layers; a name in :data:`latentbook.nn.ACTIVATIONS` or a callable.
             likelihood: by default Gaussian with gamma^2 = 1.
-            prior: by default N(0, I).
+            prior: by default N(0, I). For one on the unit interval the decoder begins with a sigmoid.
             separate: separate networks for mean and log-variance (one shared network otherwise).
-            data: data (n, data_size), from which fixed input and output layers are computed: the encoder sees x
-                whitened, and for a Gaussian likelihood the decoder's output is scaled to the data, so that both
-                networks work with numbers of order one. gamma^2 keeps its meaning in the units of x.
+            data: data (n, data_size), or (members, n, data_size) where each member has data of its own, from which
+                fixed input and output layers are computed: the encoder sees x whitened, and for a Gaussian likelihood
+                the decoder's output is scaled to the data, so that both networks work with numbers of order one.
+                gamma^2 keeps its meaning in the units of x.
             whiten: "zca", "standardise" or None (no input layer).
             initial_log_variance: where the posterior's log-variance starts, a number or (members,). None: at
-                ``-log(1/v + gamma^2 c)``, with v the prior's variance and c a guess of the squared column norms of
-                the decoder's Jacobian (no second term where the likelihood is not Gaussian). It is close to where
-                training ends, and a start far from it costs most of a short run.
+                ``log v - log(1 + gamma^2 c)``, with v the prior's variance and c a guess of the squared column norms of
+                the decoder's Jacobian, per prior standard deviation (no second term where the likelihood is not
+                Gaussian). It is close to where training ends, and a start far from it costs most of a short run.
             generator: source of the initial weights, one seed a member. The model is made on its device.
 
         Raises:
             ValueError, TypeError: for sizes, data, a prior or a likelihood that do not fit together.
         """
-        _check_sizes(data_size=data_size, latent_size=latent_size, hidden=hidden)
+        check_sizes(data_size=data_size, latent_size=latent_size, hidden=hidden)
         sizes = (data_size, *hidden, latent_size)
-        parts = _Parts(data_size, latent_size, likelihood, prior, data, generator)
+        parts = Parts(data_size, latent_size, likelihood, prior, data, generator)
 
         def net(*sizes: int) -> MLP:
             return MLP(sizes, activation=activation, generator=generator)
@@ -246,15 +207,16 @@ class VAE(nn.Module):
             hidden: hidden units from the last convolution to the latents.
             activation: between the layers; a name in :data:`latentbook.nn.ACTIVATIONS` or a callable.
             likelihood: by default Gaussian with gamma^2 = 1.
-            prior: by default N(0, I).
-            data: images (n, pixels); for a Gaussian likelihood the decoder's output is scaled to them.
+            prior: by default N(0, I). For one on the unit interval the decoder begins with a sigmoid.
+            data: images (n, pixels), or (members, n, pixels); for a Gaussian likelihood the decoder's output is scaled
+                to them.
             generator: source of the initial weights, one seed a member. The model is made on its device.
 
         Raises:
             ValueError, TypeError: for sizes, data, a prior or a likelihood that do not fit together.
         """
-        _check_sizes(latent_size=latent_size, image_shape=image_shape, channels=channels, hidden=hidden)
-        parts = _Parts(math.prod(image_shape), latent_size, likelihood, prior, data, generator)
+        check_sizes(latent_size=latent_size, image_shape=image_shape, channels=channels, hidden=hidden)
+        parts = Parts(math.prod(image_shape), latent_size, likelihood, prior, data, generator)
         options = {"activation": activation, "generator": generator}
         network = ConvEncoder(image_shape, 2 * latent_size, channels=channels, hidden=hidden, **options)
         mirrored = {"channels": tuple(reversed(channels)), "hidden": tuple(reversed(hidden))}

@@ -76,10 +76,7 @@ class ELBO(nn.Module):
         if kl is None:
             kl = (log_density(posterior, z) - log_density(prior, z)).mean(1)
         kl = kl.mean(1)
-        beta = self.beta()
-        if beta.dim() and len(beta) != len(kl):
-            raise ValueError(f"beta has {len(beta)} values; expected one number or {len(kl)}, one per member")
-        value = beta * kl - reconstruction
+        value = self.beta(len(kl)) * kl - reconstruction
         parts = {"reconstruction": reconstruction, "kl": kl, "elbo": reconstruction - kl}
         return Loss(value, {name: term.detach() for name, term in parts.items()})
 

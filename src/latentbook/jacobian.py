@@ -26,7 +26,7 @@ def jacobian(function: RowWise, z: Tensor) -> Tensor:
         z: where, floating point (..., k).
 
     Returns:
-        (..., d, k): columns say how the output moves when one input moves.
+        (..., d, k); columns say how the output moves when one input moves.
 
     Raises:
         ValueError: if ``z`` is not floating point, or ``function`` does not keep the rows of ``z``.

@@ -57,7 +57,7 @@ class LpTree:
 
     @property
     def structure(self) -> Structure:
-        """The tree without exponents: a node is the tuple of its children, a leaf the empty one."""
+        """The tree without exponents, where a node is the tuple of its children, and a leaf the empty one."""
         parts = [((),) * child if isinstance(child, int) else (child.structure,) for child in self.children]
         return tuple(node for part in parts for node in part)
 

@@ -68,7 +68,7 @@ class Config(_config.Config):
     gamma2: tuple[float, ...] | None = None
     """Precisions of the decoder."""
     seeds: int | None = None
-    """Seeds for every precision: of map, data and encoder."""
+    """Seeds of map, data and encoder, for every precision."""
     steps: int | None = None
     """Optimiser steps of the encoder."""
     points: int | None = None

@@ -37,7 +37,7 @@ class Config(_config.Config):
     precisions: tuple[float, ...] | None = None
     """gamma^2 in units of 1 / (variance of x), so that maps of any scale compare."""
     start: float | None = None
-    """Where gamma^2 begins, in the same units, to be annealed; None: at its value."""
+    """Where gamma^2 begins, in the same units, to be annealed; None for no annealing."""
     seeds: int | None = None
     """Seeds, each with a map of its own."""
     steps: int | None = None

@@ -32,7 +32,7 @@ class Config(_config.Config):
     """What is varied."""
 
     methods: tuple[Literal["conv", "mlp"], ...] = ("conv", "mlp")
-    """Convolutional networks as in the paper, or fully connected ones: cheaper on one core, and sooner there."""
+    """Convolutional networks as in the paper, or fully connected ones, which are cheaper on one core."""
     gamma2: tuple[float, ...] | None = None
     """Precisions of the decoder, per pixel and colour."""
     seeds: int | None = None

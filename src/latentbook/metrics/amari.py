@@ -26,7 +26,7 @@ def amari_distance(product: Tensor) -> Tensor:
         product: P, (..., d, d); the leading axes are batch axes.
 
     Returns:
-        (...). NaN for a matrix with a row or a column of zeros: there the distance is not defined.
+        (...); NaN for a matrix with a row or a column of zeros, where the distance is not defined.
 
     Raises:
         ValueError: if the shape is another.

@@ -31,7 +31,7 @@ LAW = 3.0  # both parameters of the factors' Beta laws
 class Config(_config.Config):
     """What is varied."""
 
-    methods: tuple[Literal["conv", "mlp"], ...] = ("conv", "mlp")
+    methods: tuple[Literal["conv", "mlp"], ...] | None = None
     """Convolutional networks as in the paper, or fully connected ones, which are cheaper on one core."""
     gamma2: tuple[float, ...] | None = None
     """Precisions of the decoder, per pixel and colour."""
@@ -45,9 +45,15 @@ class Config(_config.Config):
     """Pixels on a side, divisible by four."""
 
     scales: ClassVar = {
-        "tiny": {"gamma2": (1.0, 1e1), "seeds": 1, "steps": 4, "points": 20},
-        "live": {"gamma2": (1e1,), "seeds": 5, "steps": 500, "points": 500},
-        "paper": {"gamma2": (0.1, 1.0, 1e1, 1e2, 1e3), "seeds": 10, "steps": 4000, "points": 1000},
+        "tiny": {"methods": ("conv", "mlp"), "gamma2": (1.0, 1e1), "seeds": 1, "steps": 4, "points": 20},
+        "live": {"methods": ("mlp",), "gamma2": (1e1,), "seeds": 5, "steps": 1500, "points": 500},
+        "paper": {
+            "methods": ("conv", "mlp"),
+            "gamma2": (0.1, 1.0, 1e1, 1e2, 1e3),
+            "seeds": 10,
+            "steps": 4000,
+            "points": 1000,
+        },
     }
 
 

@@ -1,20 +1,17 @@
-"""The look of the book's figures, and the few drawings that every chapter on VAEs needs.
+"""The few drawings that every chapter on VAEs needs.
 
-Arrays may be numpy arrays, nested lists or torch tensors, on any device, with or without gradient. Colours come from
-:data:`COLOURS`; lines are labelled where they end rather than in a legend.
+Arrays may be numpy arrays, nested lists or torch tensors, on any device, with or without gradient. Lines are labelled
+where they end rather than in a legend.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from importlib.resources import as_file, files
-from types import MappingProxyType
 from typing import Any, Literal, NamedTuple
 
 import matplotlib.pyplot as plt
 import numpy as np
-import torch
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection, PolyCollection
 from matplotlib.colors import to_rgb
@@ -24,50 +21,7 @@ from matplotlib.patches import Ellipse
 from matplotlib.text import Annotation
 from scipy.optimize import isotonic_regression
 
-COLOURS = MappingProxyType(
-    {
-        "blue": "#0072B2",
-        "vermilion": "#D55E00",
-        "green": "#009E73",
-        "purple": "#CC79A7",
-        "orange": "#E69F00",
-        "sky": "#56B4E9",
-        "ink": "#333333",
-        "grey": "#8A8A8A",
-    }
-)
-"""The colours by name, the palette of M. Okabe and K. Ito that colour-blind readers can tell apart and two greys."""
-
-
-def start_chapter(threads: int = 1) -> None:
-    """Set the plot style, sharp pictures in notebooks, and torch's thread count: the first call of every chapter.
-
-    Nothing else in the package sets any of them. Calling it again does no harm. The models of this book are small, and
-    several times faster on one thread of a busy machine than on many.
-
-    Args:
-        threads: CPU threads for torch.
-
-    Raises:
-        ValueError: if ``threads`` is not a positive integer.
-    """
-    if isinstance(threads, bool) or not isinstance(threads, int) or threads < 1:
-        raise ValueError(f"threads is {threads!r}; expected a positive integer")
-    with as_file(files("latentbook") / "latentbook.mplstyle") as path:
-        plt.style.use(path)
-    torch.set_num_threads(threads)
-    _sharp_pictures()
-
-
-def _sharp_pictures() -> None:
-    """In a notebook, pictures with two pixels for each point of the screen."""
-    try:
-        from IPython import get_ipython
-        from matplotlib_inline.backend_inline import set_matplotlib_formats
-    except ImportError:
-        return
-    if getattr(get_ipython(), "kernel", None) is not None:
-        set_matplotlib_formats("retina")
+from latentbook.plotting.style import COLOURS, as_array, readable
 
 
 def image_grid(
@@ -102,7 +56,7 @@ def image_grid(
     Raises:
         ValueError: if shapes or counts do not fit, or ``images`` holds NaN or infinity.
     """
-    pictures = _array(images, "images")
+    pictures = as_array(images, "images")
     for name, number in (("rows", rows), ("columns", columns)):
         if number < 1:
             raise ValueError(f"{name} is {number}; expected at least 1")
@@ -181,7 +135,7 @@ def label_lines(ax: Axes, lines: Sequence[Line2D] | None = None, *, offset: floa
                 textcoords="offset points",
                 va="center",
                 fontsize=size,
-                color=_readable(line.get_color()),
+                color=readable(line.get_color()),
                 annotation_clip=False,
             )
         )
@@ -218,7 +172,7 @@ def ellipse(
         ValueError: if a shape does not fit, the covariance is not symmetric or has a negative eigenvalue, or ``sigmas``
             is not positive.
     """
-    centre, matrix = _array(mean, "mean"), _array(covariance, "covariance")
+    centre, matrix = as_array(mean, "mean"), as_array(covariance, "covariance")
     if centre.shape != (2,):
         raise ValueError(f"mean has shape {centre.shape}; expected (2,)")
     matrix = np.diag(matrix) if matrix.shape == (2,) else matrix
@@ -275,7 +229,7 @@ def spread(
     Raises:
         ValueError: if shapes do not fit, a number is NaN or infinite, or ``around`` is none of the three.
     """
-    places, values = _array(x, "x"), _array(y, "y")
+    places, values = as_array(x, "x"), as_array(y, "y")
     if places.ndim != 1 or values.ndim != 2 or values.shape[1] != len(places):
         raise ValueError(f"x has shape {places.shape} and y {values.shape}; expected (points,) and (members, points)")
     if around not in ("deviation", "range", "members"):
@@ -291,23 +245,6 @@ def spread(
     deviation = values.std(axis=0, ddof=1) if len(values) > 1 else np.zeros_like(mean)
     edges = (mean - deviation, mean + deviation) if around == "deviation" else (values.min(axis=0), values.max(axis=0))
     return Spread(line, ax.fill_between(places, *edges, color=line.get_color(), alpha=0.2, linewidth=0))
-
-
-def _array(values: Any, name: str) -> np.ndarray:
-    """Finite float64 numbers from a tensor, array or nested list."""
-    if isinstance(values, torch.Tensor):
-        values = values.detach().cpu().numpy()
-    try:
-        array = np.asarray(values, dtype=np.float64)
-    except (TypeError, ValueError):
-        raise ValueError(f"{name} is a {type(values).__name__}; expected an array or tensor of numbers") from None
-    if array.ndim == 0 or array.size == 0:
-        raise ValueError(f"{name} has shape {array.shape}; expected at least one entry along at least one axis")
-    if not np.isfinite(array).all():
-        raise ValueError(
-            f"{name} holds {int((~np.isfinite(array)).sum())} values that are NaN or infinite; expected finite numbers"
-        )
-    return array
 
 
 def _last_point(line: Line2D) -> tuple[float, float] | None:
@@ -330,18 +267,4 @@ def _spread_out(heights: np.ndarray, gap: float, limits: tuple[float, float]) ->
     return apart
 
 
-def _readable(colour: Any) -> tuple[float, float, float]:
-    """The colour, darkened until text in it stands out from white with a contrast of at least 4.5 (WCAG 2, AA)."""
-    rgb = np.array(to_rgb(colour))
-    while 1.05 / (_luminance(rgb) + 0.05) < 4.5:
-        rgb = rgb * 0.95
-    return tuple(rgb)
-
-
-def _luminance(rgb: np.ndarray) -> float:
-    """Relative luminance of an sRGB colour (WCAG 2)."""
-    linear = np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
-    return float(linear @ (0.2126, 0.7152, 0.0722))
-
-
-__all__ = ["COLOURS", "Spread", "ellipse", "image_grid", "label_lines", "spread", "start_chapter"]
+__all__ = ["Spread", "ellipse", "image_grid", "label_lines", "spread"]

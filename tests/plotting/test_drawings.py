@@ -17,6 +17,7 @@ from matplotlib.collections import LineCollection, PolyCollection
 from matplotlib.colors import to_hex, to_rgb
 
 from latentbook import plotting
+from latentbook.plotting.style import luminance, readable
 
 
 @pytest.fixture(autouse=True)
@@ -65,8 +66,8 @@ def test_the_style_draws_with_the_named_colours_and_none_is_pale():
     cycle = [to_hex(entry["color"]) for entry in matplotlib.rcParams["axes.prop_cycle"]]
     assert set(cycle) == {colour.lower() for name, colour in plotting.COLOURS.items() if name != "grey"}
     for colour in cycle:
-        assert 1.05 / (plotting._luminance(np.array(to_rgb(colour))) + 0.05) > 2  # visible on the white card
-        assert 1.05 / (plotting._luminance(np.array(plotting._readable(colour))) + 0.05) >= 4.5  # legible text
+        assert 1.05 / (luminance(np.array(to_rgb(colour))) + 0.05) > 2  # visible on the white card
+        assert 1.05 / (luminance(np.array(readable(colour))) + 0.05) >= 4.5  # legible text
 
 
 def test_image_grid_puts_every_picture_in_its_place():

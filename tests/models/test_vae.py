@@ -203,6 +203,29 @@ def models():
     yield VAE.conv((1, 4, 4), 2, channels=(4,), hidden=(8,), generator=Generator(SEEDS))
 
 
+def test_a_traversal_moves_one_latent_and_leaves_the_others():
+    model, z = mlp(), torch.tensor([0.3, -0.4])
+    pictures = model.traverse(z, [-1.0, 0.0, 2.0], latents=[1])
+    assert pictures.shape == (3, 1, 3, 6)
+    codes = torch.tensor([[0.3, -1.0], [0.3, 0.0], [0.3, 2.0]])
+    assert torch.equal(pictures[:, 0], model.likelihood.mean(model.decode(codes.expand(3, 3, 2))))
+    each = model.traverse(torch.stack([z, z, z]), [z[0].item()])
+    assert torch.allclose(each[:, 0, 0], model.decode(z.expand(3, 1, 2))[:, 0])
+
+
+@pytest.mark.parametrize(
+    "z, values, latents, words",
+    [
+        (torch.zeros(3), [0.0], None, r"z has shape \(3,\); expected \(2,\) or \(3, 2\)"),
+        (torch.zeros(2), [], None, "values has shape"),
+        (torch.zeros(2), [0.0], [2], r"latents is \[2\]; expected indices from 0 to 1"),
+    ],
+)
+def test_a_traversal_refuses_bad_input(z, values, latents, words):
+    with pytest.raises(ValueError, match=words):
+        mlp().traverse(z, values, latents)
+
+
 def test_everything_moves_to_the_device_of_the_model():
     x, z, generator = data(5, 16), data(3, 5, 2), Generator(SEEDS)
     for model in models():

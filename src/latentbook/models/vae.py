@@ -130,6 +130,37 @@ class VAE(nn.Module):
         decoded = self.decode(self.prior.sample((n,), generator))
         return self.likelihood.sample(decoded, generator) if noise else self.likelihood.mean(decoded)
 
+    @torch.no_grad()
+    def traverse(self, z: Tensor, values: Tensor | Sequence[float], latents: Sequence[int] | None = None) -> Tensor:
+        """E[x | z] while one latent at a time takes the given values and the others stay where they are in ``z``.
+
+        Args:
+            z: codes to start from, one each, (members, latents), or (latents,) for all members; in the model's latent
+                variable, as ``encode`` gives it.
+            values: what the latent takes, (values,).
+            latents: which latents to move; all when None.
+
+        Returns:
+            (members, latents, values, features).
+
+        Raises:
+            ValueError: if ``z`` has another shape, ``values`` is no list of numbers, or a latent is out of range.
+        """
+        values = torch.as_tensor(values, dtype=self.dtype, device=self.device)
+        size = self.prior.size
+        moved = list(range(size)) if latents is None else list(latents)
+        if z.shape not in ((size,), (self.members, size)):
+            raise ValueError(f"z has shape {tuple(z.shape)}; expected ({size},) or ({self.members}, {size})")
+        if values.dim() != 1 or not len(values):
+            raise ValueError(f"values has shape {tuple(values.shape)}; expected a list of numbers, (values,)")
+        if not moved or not all(0 <= j < size for j in moved):
+            raise ValueError(f"latents is {moved}; expected indices from 0 to {size - 1}")
+        start = z.to(values).expand(self.members, size)[:, None, None]
+        codes = start.repeat(1, len(moved), len(values), 1)
+        for row, j in enumerate(moved):
+            codes[:, row, :, j] = values
+        return self.likelihood.mean(self.decode(codes))
+
     @classmethod
     def mlp(
         cls,

@@ -60,6 +60,9 @@ class Dataset:
         bad = int((~torch.isfinite(self.x)).sum())
         if bad:
             raise ValueError(f"x holds {bad} values that are NaN or infinite; expected finite numbers only")
+        self._check_image_shape()
+
+    def _check_image_shape(self) -> None:
         if self.image_shape is not None and math.prod(self.image_shape) != self.x.shape[1]:
             raise ValueError(f"image_shape is {self.image_shape}; expected {self.x.shape[1]} pixels, one per feature")
 
@@ -89,11 +92,16 @@ class Dataset:
 
     def __repr__(self) -> str:
         known = ", ".join(self.factor_names) or ("unknown" if self.factors is None else f"{self.factors.shape[1]}")
-        return f"Dataset({self.name or 'unnamed'}: {len(self)} rows, {self.x.shape[-1]} features, factors: {known})"
+        return f"Dataset({self.name or 'unnamed'}: {len(self)} rows, {self.features} features, factors: {known})"
 
     def batch(self, index: Tensor) -> Tensor:
         """Return the rows at ``index``, an int64 tensor of any shape ``s``: a tensor (s, features)."""
         return self.x[index]
+
+    @property
+    def features(self) -> int:
+        """How many numbers a row of :meth:`batch` has."""
+        return self.x.shape[1]
 
     @property
     def images(self) -> Tensor:
@@ -102,9 +110,27 @@ class Dataset:
         Raises:
             ValueError: if the rows are no pictures.
         """
+        return self.pictures(self.x)
+
+    def pictures(self, rows: Tensor) -> Tensor:
+        """Rows, from this data set or from a model of it, as pictures.
+
+        Args:
+            rows: (..., features).
+
+        Returns:
+            (..., height, width) or (..., height, width, channels).
+
+        Raises:
+            ValueError: if the rows are no pictures, or have another number of features than this data set.
+        """
         if self.image_shape is None:
             raise ValueError(f"image_shape is None; the rows of {self!r} are no pictures")
-        return self.x.reshape(len(self), *self.image_shape)
+        if rows.shape[-1:] != (self.features,):
+            raise ValueError(
+                f"rows has shape {tuple(rows.shape)}; expected (..., {self.features}), as the data set has"
+            )
+        return rows.reshape(*rows.shape[:-1], *self.image_shape)
 
     def to(self, device: torch.device | str) -> Self:
         """The same data set on ``device``."""

@@ -16,7 +16,7 @@ class Dataset:
     """Rows ``x``, and for each row the true factors where they are known.
 
     A data set never changes: :meth:`to` and :meth:`split` return new ones. A data set that stores its rows in
-    another form (packed bits, say) overrides :meth:`batch` and ``_check_x``.
+    another form (packed bits, say) overrides :meth:`batch`, ``features`` and ``_check_x``.
 
     Args:
         x: the observations, a floating-point tensor (n, features).
@@ -63,8 +63,8 @@ class Dataset:
         self._check_image_shape()
 
     def _check_image_shape(self) -> None:
-        if self.image_shape is not None and math.prod(self.image_shape) != self.x.shape[1]:
-            raise ValueError(f"image_shape is {self.image_shape}; expected {self.x.shape[1]} pixels, one per feature")
+        if self.image_shape is not None and math.prod(self.image_shape) != self.features:
+            raise ValueError(f"image_shape is {self.image_shape}; expected {self.features} pixels, one per feature")
 
     def _check_factors(self) -> None:
         if self.factors is None:
@@ -127,9 +127,7 @@ class Dataset:
         if self.image_shape is None:
             raise ValueError(f"image_shape is None; the rows of {self!r} are no pictures")
         if rows.shape[-1:] != (self.features,):
-            raise ValueError(
-                f"rows has shape {tuple(rows.shape)}; expected (..., {self.features}), as the data set has"
-            )
+            raise ValueError(f"rows has shape {tuple(rows.shape)}; expected (..., {self.features}), as x has")
         return rows.reshape(*rows.shape[:-1], *self.image_shape)
 
     def to(self, device: torch.device | str) -> Self:

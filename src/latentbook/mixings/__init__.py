@@ -6,8 +6,9 @@ Every mixing has ``forward(s)``, ``inverse(x)``, ``jacobian(s)``, ``log_abs_det(
 from latentbook.mixings.base import Compose, Elementwise, Inverse, Mixing
 from latentbook.mixings.darmois import Darmois
 from latentbook.mixings.linear import Linear, Rotation, random_orthogonal
-from latentbook.mixings.mlp import InvertibleMLP, SmoothLeakyReLU
+from latentbook.mixings.mlp import InvertibleMLP, LeakyTanh, SmoothLeakyReLU
 from latentbook.mixings.moebius import Moebius
+from latentbook.mixings.networks import random_network, well_conditioned
 from latentbook.mixings.polar import Polar
 from latentbook.mixings.rotated_gaussian import FromNormal, RotatedGaussian
 from latentbook.mixings.sources import source_distribution
@@ -22,6 +23,9 @@ __all__ = [
     "random_orthogonal",
     "InvertibleMLP",
     "SmoothLeakyReLU",
+    "LeakyTanh",
+    "random_network",
+    "well_conditioned",
     "Moebius",
     "Polar",
     "FromNormal",

@@ -51,6 +51,52 @@ class SmoothLeakyReLU(Elementwise):
         return f"slope={self.slope}"
 
 
+class LeakyTanh(Elementwise):
+    r"""The leaky hyperbolic tangent, whose slope falls from :math:`1 + \alpha` at zero to :math:`\alpha` far out.
+
+    .. math:: h(s) = \tanh s + \alpha s, \qquad h'(s) = 1 - \tanh^2 s + \alpha
+
+    Args:
+        slope: :math:`\alpha`, positive.
+
+    Raises:
+        ValueError: if ``slope`` is not positive and finite, where h has no inverse.
+
+    Source: the ``xtanh`` of the mixing networks in I. Khemakhem et al., *Variational Autoencoders and Nonlinear ICA*,
+    AISTATS 2020 (published code), with a slope of 0.1.
+    """
+
+    def __init__(self, slope: float = 0.1) -> None:
+        super().__init__()
+        if not 0 < slope < float("inf"):
+            raise ValueError(f"slope is {slope}; expected a positive, finite number, where the map is invertible")
+        self.slope = float(slope)
+
+    def forward(self, s: Tensor) -> Tensor:
+        """h(s)."""
+        s = self._rows("s", s)
+        return s.tanh() + self.slope * s
+
+    def inverse(self, x: Tensor) -> Tensor:
+        """The root of h(s) = x by Newton's method: h bends away from zero, so steps from inside never overshoot."""
+        x = self._rows("x", x)
+        size, rounding = x.detach().abs(), 8 * torch.finfo(x.dtype).eps
+        s = torch.maximum(size / (1 + self.slope), (size - 1) / self.slope)
+        for _ in range(60):
+            before, s = s, self._newton(s, size)
+            if not bool((s - before > rounding * (1 + s)).any()):
+                break
+        s = s * x.detach().sign()
+        return self._newton(self._newton(s, x), x)  # each step doubles the order to which the derivatives are right
+
+    def _newton(self, s: Tensor, x: Tensor) -> Tensor:
+        return s - (self.forward(s) - x) / (1 - s.tanh().square() + self.slope)
+
+    def extra_repr(self) -> str:
+        """The slope, for printing."""
+        return f"slope={self.slope}"
+
+
 class InvertibleMLP(Compose):
     r"""Layers of a smooth leaky ReLU followed by a matrix, :math:`s \mapsto M\, h(s)`.
 

@@ -1,7 +1,10 @@
 """Models: variational autoencoders, their likelihoods and priors, and linear models with everything in closed form."""
 
+from latentbook.models.conditional_priors import ConditionalLaplacePrior, ConditionalNormalPrior, ConditionalPrior
+from latentbook.models.fast_ica import fast_ica
 from latentbook.models.fixed import FixedDecoder
 from latentbook.models.flow import CouplingFlow
+from latentbook.models.ivae import ConditionalEncoder, ivae_mlp
 from latentbook.models.likelihoods import BernoulliLikelihood, GaussianLikelihood
 from latentbook.models.linear import FactorAnalysis, FreeEnergyTerms
 from latentbook.models.linear_cases import overcomplete, overcomplete_gap, probabilistic_pca, rotated, rotation_gap
@@ -14,6 +17,7 @@ from latentbook.models.linear_ica import (
 )
 from latentbook.models.priors import BetaPrior, LaplacePrior, NormalPrior, Prior, UniformPrior
 from latentbook.models.structured_priors import GeneralizedNormalPrior, ISAPrior
+from latentbook.models.tcl import TCL
 from latentbook.models.turned import TurnedDecoder, TurnedVAE
 from latentbook.models.vae import VAE, FreePosterior, GaussianEncoder
 
@@ -31,7 +35,14 @@ __all__ = [
     "UniformPrior",
     "GeneralizedNormalPrior",
     "ISAPrior",
+    "ConditionalPrior",
+    "ConditionalNormalPrior",
+    "ConditionalLaplacePrior",
+    "ConditionalEncoder",
+    "ivae_mlp",
     "CouplingFlow",
+    "TCL",
+    "fast_ica",
     "TurnedDecoder",
     "TurnedVAE",
     "FactorAnalysis",

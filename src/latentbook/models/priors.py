@@ -42,9 +42,11 @@ class Prior(nn.Module):
     Attributes:
         size: number of latents.
         on_unit_interval: whether the latent variable of the model is the logit of a latent in [0, 1].
+        conditional: whether the law depends on an auxiliary variable u, which must then be given.
     """
 
     on_unit_interval = False
+    conditional = False
 
     def __init__(self, size: int) -> None:
         super().__init__()

@@ -119,15 +119,22 @@ class VAE(nn.Module):
         return self.likelihood.mean(self.decode(self.encode(x, u).mean))
 
     @torch.no_grad()
-    def sample(self, n: int, generator: Generator, *, noise: bool = False) -> Tensor:
+    def sample(self, n: int, generator: Generator, *, noise: bool = False, u: Tensor | None = None) -> Tensor:
         """Data points from the model, (members, n, features): E[x | z] at prior draws of z; with ``noise``, x.
 
+        Args:
+            n: data points of each member.
+            generator: one seed per member.
+            noise: draw x itself, not its mean.
+            u: auxiliary variable of every data point, where the prior depends on one.
+
         Raises:
-            ValueError: if ``generator`` has not one seed per member.
+            ValueError: if ``generator`` has not one seed per member, or u is missing or has not n rows.
         """
         check_members(generator, self.members)
         generator = generator.to(self.device)
-        decoded = self.decode(self.prior.sample((n,), generator))
+        given = (None if u is None else u.to(self.device),) if getattr(self.prior, "conditional", False) else ()
+        decoded = self.decode(self.prior.sample((n,), generator, *given))
         return self.likelihood.sample(decoded, generator) if noise else self.likelihood.mean(decoded)
 
     @torch.no_grad()

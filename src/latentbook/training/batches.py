@@ -153,7 +153,7 @@ def signature(data: Data) -> str:
     """A fingerprint of the data that a resumed run is checked against: every tensor's shape, dtype and bytes."""
     if callable(data) and not hasattr(data, "batch"):
         return f"sampler {getattr(data, '__qualname__', type(data).__name__)}"
-    parts = tuple(data) if isinstance(data, tuple | list) else (getattr(data, "x", data),)
+    parts = tuple(data) if isinstance(data, tuple | list) else getattr(data, "tensors", (getattr(data, "x", data),))
     words = [type(data).__name__]
     for part in parts:
         if isinstance(part, Tensor):

@@ -4,7 +4,16 @@ from latentbook.training.checkpoint import CheckpointError
 from latentbook.training.config import EarlyStop, ParameterGroup, TrainConfig
 from latentbook.training.fit import fit
 from latentbook.training.history import History
-from latentbook.training.recorders import Recorder, gap, latent_kl, negative_elbo
+from latentbook.training.recorders import (
+    Recorder,
+    gap,
+    latent_kl,
+    mean_correlation,
+    negative_elbo,
+    sampled_correlation,
+    total_correlations,
+    variance_moments,
+)
 from latentbook.training.schedules import Ramp
 
 __all__ = [
@@ -18,5 +27,9 @@ __all__ = [
     "fit",
     "gap",
     "latent_kl",
+    "mean_correlation",
     "negative_elbo",
+    "sampled_correlation",
+    "total_correlations",
+    "variance_moments",
 ]

@@ -12,9 +12,10 @@ from scipy import stats
 from latentbook.data import toys
 from latentbook.jacobian import jacobian
 from latentbook.metrics import mcc
-from latentbook.models import CouplingFlow
+from latentbook.models import CouplingFlow, NormalPrior
+from latentbook.models.conditional_priors import ConditionalNormalPrior
 from latentbook.nn import select
-from latentbook.objectives import IMALikelihood
+from latentbook.objectives import FlowLikelihood, IMALikelihood
 from latentbook.random import Generator
 from latentbook.training import TrainConfig, fit
 
@@ -127,6 +128,65 @@ def test_a_short_fit_finds_the_density_of_the_polar_map():
     source = -0.5 * (test.sources.square() + math.log(2 * math.pi)).sum(-1)
     truth = (source - (0.4 * 0.5 * (3 + 0.4 * test.sources[..., 0])).log()).mean(1)
     assert bool((truth - before > 0.15).all()) and bool(((truth - after).abs() < 0.06).all())
+
+
+def known_prior() -> ConditionalNormalPrior:
+    """Three members, four classes, two latents: everything depends on u."""
+    location = Generator(SEEDS, stream="location").normal(4, 2)
+    return ConditionalNormalPrior.known(location, 0.5 + Generator(SEEDS, stream="scale").uniform(4, 2))
+
+
+def test_density_given_u_is_change_of_variables():
+    model, z, u = flow(2, base=known_prior()), points(3, 20, 2), torch.arange(20) % 4
+    law = model.prior(u)
+    expected = law.log_prob(z).sum(-1) - torch.linalg.slogdet(model.jacobian(z)).logabsdet
+    assert torch.allclose(model.log_prob(model(z), u), expected, atol=1e-9)
+    each = u.expand(3, -1)
+    assert torch.allclose(model.log_prob(model(z), each), expected, atol=1e-9)
+    with pytest.raises(ValueError, match="u is None"):
+        model.log_prob(model(z))
+
+
+def test_a_prior_that_does_not_depend_on_u_is_the_normal_base():
+    base, prior = flow(2), flow(2, base=NormalPrior(2))
+    x = points(3, 20, 2)
+    assert torch.allclose(prior.log_prob(x, torch.zeros(20, dtype=torch.int64)), base.log_prob(x))
+    assert torch.allclose(prior.sample(5, Generator(SEEDS)), base.sample(5, Generator(SEEDS)))
+
+
+def test_samples_follow_the_prior_of_their_class():
+    model, u = flow(2, base=known_prior()), torch.tensor([0, 3]).repeat_interleave(4000)
+    z = model.inverse(model.sample(8000, Generator(SEEDS), u=u)).detach()
+    law = model.prior(u[[0, -1]])
+    for k, rows in enumerate((slice(0, 4000), slice(4000, 8000))):
+        error = law.stddev[:, k] / math.sqrt(4000)
+        assert bool(((z[:, rows].mean(1) - law.mean[:, k]).abs() < 5 * error).all())
+    with pytest.raises(ValueError, match="u has 2 rows"):
+        model.sample(5, Generator(SEEDS), u=u[:2])
+
+
+def test_likelihood_given_u_finds_what_likelihood_alone_does_not():
+    scale = 0.2 * 15 ** Generator(5).uniform(10, 2)[0]
+    u = torch.arange(10).repeat_interleave(200)
+    s = Generator(5, stream="s").normal(2000, 2)[0] * scale[u]
+    x = s @ torch.tensor([[1.0, 0.7], [-0.5, 1.0]])
+    prior = ConditionalNormalPrior(2, classes=10, modulates="scale", generator=Generator(SEEDS))
+    config = TrainConfig(seeds=SEEDS, steps=400, batch_size=256, learning_rate=1e-2)
+    score = {}
+    for base in (prior, "normal"):
+        model = CouplingFlow(2, layers=4, hidden=(8,), base=base, data=x, generator=Generator(SEEDS))
+        history = fit(model, FlowLikelihood(), (x, u), config, progress=False)
+        assert history.terms["log_likelihood"].shape[1] == 3
+        score[base == "normal"] = mcc(model.inverse(x).detach(), s).score
+    assert float(score[False].min()) > 0.95
+    assert float(score[True].mean()) < 0.9
+
+
+def test_a_prior_that_does_not_fit():
+    with pytest.raises(ValueError, match="base has 3 latents; expected size = 2"):
+        CouplingFlow(2, base=NormalPrior(3), generator=Generator(SEEDS))
+    with pytest.raises(ValueError, match="base is made for 3 members; expected 2"):
+        CouplingFlow(2, base=known_prior(), generator=Generator((0, 1)))
 
 
 @pytest.mark.parametrize(

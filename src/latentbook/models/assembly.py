@@ -40,7 +40,7 @@ def check_sizes(*, latent_size: int, data_size: int = 1, **sequences: Sequence[i
             raise ValueError(f"{name} has the size {size}; expected at least 1")
 
 
-def _check_data(data: Tensor | None, features: int, likelihood: nn.Module, generator: Generator) -> Tensor | None:
+def check_data(data: Tensor | None, features: int, likelihood: nn.Module | None, generator: Generator) -> Tensor | None:
     """The data on the generator's device, after checking shape, type and values."""
     if data is None:
         return None
@@ -90,7 +90,7 @@ class Parts:
         size = getattr(self.prior, "size", latents)
         if size != latents:
             raise ValueError(f"prior has {size} latents; expected latent_size = {latents}")
-        self.latents, self.data = latents, _check_data(data, features, self.likelihood, generator)
+        self.latents, self.data = latents, check_data(data, features, self.likelihood, generator)
 
     @torch.no_grad()
     def assemble(

@@ -5,7 +5,12 @@ r"""A small normalising flow: an exact likelihood, an exact inverse and an exact
 A coupling layer keeps some coordinates, and stretches and shifts the others by amounts that depend on those it keeps.
 So both directions are explicit, and the layer's Jacobian is triangular.
 
-Source: L. Dinh, J. Sohl-Dickstein, S. Bengio, *Density estimation using Real NVP*, ICLR 2017.
+With a prior that depends on an auxiliary variable u, :math:`p_0(z | u)`, the flow is a nonlinear ICA model whose
+likelihood is exact: what iVAE bounds, it computes.
+
+Sources: L. Dinh, J. Sohl-Dickstein, S. Bengio, *Density estimation using Real NVP*, ICLR 2017; I. Khemakhem,
+D. P. Kingma, R. P. Monti, A. Hyvärinen, *Variational Autoencoders and Nonlinear ICA: A Unifying Framework*, AISTATS
+2020, which names flows as a special case.
 """
 
 from __future__ import annotations
@@ -17,6 +22,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import logsigmoid
 
+from latentbook.models import priors
+from latentbook.models.assembly import check_stack
 from latentbook.nn import MLP, Linear
 from latentbook.random import Generator, check_members
 
@@ -36,15 +43,17 @@ class CouplingFlow(nn.Module):
         layers: number of coupling layers; each transforms what the one before has kept, and swaps their places.
         hidden: hidden units of each layer's network, which has SiLU activations.
         base: distribution of z. "normal" is N(0, I); "uniform" is uniform on [-1/2, 1/2] with soft edges, namely with
-            logistic noise of scale 0.02 added, so that its density is smooth and positive everywhere.
+            logistic noise of scale 0.02 added, so that its density is smooth and positive everywhere. Or a prior, a
+            module whose ``forward(u=None)`` returns a distribution; it is trained with the flow.
         data: data (n, size) or (members, n, size), at whose means and standard deviations the last shift and scale
             start; by default 0 and 1.
         generator: source of the initial weights, one seed a member. The model is made on its device.
 
     Raises:
         TypeError: if ``generator`` is no Generator.
-        ValueError: for a size or a number of layers that is too small, an unknown base, or data that do not fit; on
-            use, for rows of another size or number of members (TypeError: of another type).
+        ValueError: for a size or a number of layers that is too small, an unknown base, a prior of another size or
+            number of members, or data that do not fit; on use, for rows of another size or number of members
+            (TypeError: of another type).
     """
 
     stacked_buffers = ("directions",)
@@ -54,7 +63,7 @@ class CouplingFlow(nn.Module):
         size: int,
         layers: int = 4,
         hidden: Sequence[int] = (24,),
-        base: str = "normal",
+        base: str | nn.Module = "normal",
         *,
         data: Tensor | None = None,
         generator: Generator,
@@ -63,9 +72,10 @@ class CouplingFlow(nn.Module):
         check_members(generator)
         if size < 2 or layers < 1:
             raise ValueError(f"size is {size} and layers is {layers}; expected at least 2 coordinates and 1 layer")
-        if base not in ("normal", "uniform"):
-            raise ValueError(f"base is {base!r}; expected 'normal' or 'uniform'")
-        self.size, self.base, self.kept = size, base, size // 2
+        if base not in ("normal", "uniform") and not isinstance(base, nn.Module):
+            raise ValueError(f"base is {base!r}; expected 'normal', 'uniform' or a prior")
+        self.size, self.base, self.kept = size, base if isinstance(base, str) else "prior", size // 2
+        self.prior = self._checked(base, generator) if isinstance(base, nn.Module) else None
         self.register_buffer("directions", generator.normal(size, size))
         sizes = (self.kept, *hidden, 2 * (size - self.kept))
         self.networks = nn.ModuleList(MLP(sizes, activation="silu", generator=generator) for _ in range(layers))
@@ -99,9 +109,16 @@ class CouplingFlow(nn.Module):
         """The inverse map: x (n, size) shared or (members, n, size) -> z (members, n, size), exact."""
         return self._inverse(x)[0]
 
-    def log_prob(self, x: Tensor) -> Tensor:
-        """The exact log-density: x (n, size) or (members, n, size) -> (members, n), in nats."""
+    def log_prob(self, x: Tensor, u: Tensor | None = None) -> Tensor:
+        """The exact log-density: x (n, size) or (members, n, size) -> (members, n), in nats.
+
+        Args:
+            x: where.
+            u: auxiliary variable of every row, for a prior that depends on it; others do not look at it.
+        """
         z, log_det = self._inverse(x)
+        if self.prior is not None:
+            return priors.log_prob(self.prior(u), z) + log_det
         return self._log_base(z).sum(-1) + log_det
 
     def jacobian(self, z: Tensor) -> Tensor:
@@ -123,18 +140,35 @@ class CouplingFlow(nn.Module):
         return (tangents * self.log_scale.exp()[:, None]).permute(0, 2, 3, 1)
 
     @torch.no_grad()
-    def sample(self, n: int, generator: Generator) -> Tensor:
+    def sample(self, n: int, generator: Generator, *, u: Tensor | None = None) -> Tensor:
         """Draws of x, (members, n, size).
 
+        Args:
+            n: draws of each member.
+            generator: one seed per member.
+            u: auxiliary variable of every draw, for a prior that depends on it.
+
         Raises:
-            ValueError: if ``generator`` has not one seed per member.
+            ValueError: if ``generator`` has not one seed per member, or u is missing or has not n rows.
         """
         check_members(generator, self.members)
-        generator, dtype = generator.to(self.location.device), self.location.dtype
+        device, dtype = self.location.device, self.location.dtype
+        generator = generator.to(device)
+        if self.prior is not None:
+            given = (None if u is None else u.to(device),) if getattr(self.prior, "conditional", False) else ()
+            return self(self.prior.sample((n,), generator, *given))
         if self.base == "normal":
             return self(generator.normal(n, self.size, dtype=dtype))
         noise = generator.uniform(n, self.size, dtype=dtype).logit() * _SOFTNESS
         return self(generator.uniform(n, self.size, dtype=dtype) - 0.5 + noise)
+
+    def _checked(self, prior: nn.Module, generator: Generator) -> nn.Module:
+        """The prior on the generator's device, if its size and members fit."""
+        check_stack(generator.members, base=prior)
+        found = getattr(prior, "size", self.size)
+        if found != self.size:
+            raise ValueError(f"base has {found} latents; expected size = {self.size}")
+        return prior.to(generator.device)
 
     def _rows(self, name: str, value: Tensor) -> Tensor:
         """``value`` itself if it is a valid input."""

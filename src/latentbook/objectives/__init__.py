@@ -1,5 +1,11 @@
 """Objectives: what is maximised, and the bounds that measure how well."""
 
+from latentbook.objectives.aggregate import (
+    AggregateDensities,
+    aggregate_log_densities,
+    minibatch_total_correlation,
+    minibatch_weights,
+)
 from latentbook.objectives.elbo import (
     ELBO,
     ElboParts,
@@ -9,20 +15,32 @@ from latentbook.objectives.elbo import (
     importance_weighted_bound,
     three_entropies,
 )
+from latentbook.objectives.flow import FlowLikelihood
 from latentbook.objectives.ima import IMALikelihood
 from latentbook.objectives.loss import Loss
 from latentbook.objectives.optimum import OptimalPosterior, optimal_posterior
+from latentbook.objectives.tc import TCVAE, KLParts, decompose_kl
+from latentbook.objectives.tcl import SegmentCrossEntropy
 
 __all__ = [
     "ELBO",
+    "TCVAE",
+    "AggregateDensities",
     "ElboParts",
+    "FlowLikelihood",
     "Gap",
     "IMALikelihood",
+    "KLParts",
     "Loss",
     "OptimalPosterior",
+    "SegmentCrossEntropy",
+    "aggregate_log_densities",
+    "decompose_kl",
     "elbo_gap",
     "evidence_lower_bound",
     "importance_weighted_bound",
+    "minibatch_total_correlation",
+    "minibatch_weights",
     "optimal_posterior",
     "three_entropies",
 ]

@@ -27,7 +27,7 @@ from latentbook.models.likelihoods import GaussianLikelihood
 from latentbook.models.priors import kl_divergence
 from latentbook.models.vae import VAE
 from latentbook.objectives.loss import Batch, Loss, observations
-from latentbook.objectives.sampling import check_data, draw, log_density, pieces, with_samples_axis
+from latentbook.objectives.sampling import check_data, check_kl, draw, log_density, pieces, with_samples_axis
 from latentbook.random import Generator, check_members
 
 
@@ -54,8 +54,7 @@ class ELBO(nn.Module):
         kl: str = "auto",
     ) -> None:
         super().__init__()
-        if kl not in ("auto", "monte-carlo"):
-            raise ValueError(f"kl is {kl!r}; expected 'auto' or 'monte-carlo'")
+        check_kl(kl)
         samples = 2 if antithetic and samples == 1 else samples
         if samples < 1 or (antithetic and samples % 2):
             raise ValueError(f"samples is {samples}; expected a positive number, even with antithetic=True")

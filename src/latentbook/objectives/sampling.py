@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 from torch.distributions import Distribution, Normal
 
-from latentbook.models.priors import log_prob
+from latentbook.models.priors import kl_divergence, log_prob
 from latentbook.models.vae import VAE, FreePosterior
 from latentbook.nn import widest
 from latentbook.random import Generator, check_members
@@ -43,6 +44,53 @@ def log_density(distribution: Distribution, z: Tensor) -> Tensor:
 def with_samples_axis(x: Tensor) -> Tensor:
     """Data (batch, features) or (members, batch, features), to broadcast against (members, samples, batch, ...)."""
     return x if x.dim() == 2 else x[:, None]
+
+
+class OneSample(NamedTuple):
+    """What a training step needs of one posterior sample for each data point.
+
+    Attributes:
+        z: the samples, (members, batch, latents).
+        posterior: their law.
+        prior: the prior, for the auxiliary variable where there is one.
+        reconstruction: log p(x|z), (members, batch), in nats.
+        kl: the KL of every data point, (members, batch), in nats.
+    """
+
+    z: Tensor
+    posterior: Distribution
+    prior: Distribution
+    reconstruction: Tensor
+    kl: Tensor
+
+
+def check_kl(kl: str) -> None:
+    """Raise unless ``kl`` names a way to compute the KL.
+
+    Raises:
+        ValueError: if it is neither "auto" nor "monte-carlo".
+    """
+    if kl not in ("auto", "monte-carlo"):
+        raise ValueError(f"kl is {kl!r}; expected 'auto' or 'monte-carlo'")
+
+
+def one_sample(model: VAE, x: Tensor, u: Tensor | None, generator: Generator, kl: str = "auto") -> OneSample:
+    """The terms of the ELBO at one posterior sample for each data point, with gradients.
+
+    Args:
+        model: K members.
+        x: data (batch, features), or (members, batch, features).
+        u: auxiliary variable of every data point, or None.
+        generator: one seed per member.
+        kl: "auto" uses the closed form where there is one, "monte-carlo" always the sample.
+    """
+    posterior, prior = model.encode(x, u), model.prior(u)
+    z = draw(posterior, generator, 1)[:, 0]
+    reconstruction = model.likelihood.log_prob(model.decode(z), x)
+    divergence = kl_divergence(posterior, prior) if kl == "auto" else None
+    if divergence is None:
+        divergence = log_prob(posterior, z) - log_prob(prior, z)
+    return OneSample(z, posterior, prior, reconstruction, divergence)
 
 
 def check_data(model: VAE, x: Tensor, u: Tensor | None = None) -> None:

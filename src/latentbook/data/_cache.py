@@ -40,7 +40,7 @@ def stored(path: Path, make: Callable[[], np.ndarray], sha256: str) -> np.ndarra
     if path.exists():
         try:
             return _read(path, sha256)
-        except (OSError, ValueError) as error:
+        except (OSError, EOFError, ValueError) as error:
             warnings.warn(f"{path} is damaged ({error}); making it again", RuntimeWarning, stacklevel=3)
     array = make()
     if (found := _digest(array)) != sha256:

@@ -15,6 +15,7 @@ from latentbook.objectives.elbo import (
     importance_weighted_bound,
     three_entropies,
 )
+from latentbook.objectives.factor import FactorVAE, permute_dims
 from latentbook.objectives.flow import FlowLikelihood
 from latentbook.objectives.ima import IMALikelihood
 from latentbook.objectives.loss import Loss
@@ -27,6 +28,7 @@ __all__ = [
     "TCVAE",
     "AggregateDensities",
     "ElboParts",
+    "FactorVAE",
     "FlowLikelihood",
     "Gap",
     "IMALikelihood",
@@ -42,5 +44,6 @@ __all__ = [
     "minibatch_total_correlation",
     "minibatch_weights",
     "optimal_posterior",
+    "permute_dims",
     "three_entropies",
 ]

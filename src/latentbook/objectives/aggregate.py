@@ -91,8 +91,8 @@ def minibatch_weights(batch_size: int, size: int | None = None, estimator: str =
     in the batch, :math:`(N - M)/(NM)` for one of the others, 1/M for the rest. Rows sum to one, and :math:`\hat q(z_i)`
     is unbiased for batches drawn without replacement. Its logarithm is not, and is too low in the mean.
 
-    "even" is "mss" with its unequal weights averaged: 1/N for a sample's own posterior, :math:`(N - 1)/(NM)` for each of
-    the others. Being the mean of "mss" over the order of the others, it has the same mean, no more noise, and a
+    "even" is "mss" with its unequal weights averaged: 1/N for a sample's own posterior, :math:`(N - 1)/(NM)` for each
+    of the others. Being the mean of "mss" over the order of the others, it has the same mean, no more noise, and a
     logarithm that is less biased. Where the batch is all the data it is exact, which "mss" is not.
 
     Many published programs fill the matrix of "mss" with the stride B, where a diagonal has the stride B + 1. So a

@@ -84,12 +84,18 @@ class Optimiser:
 
     @torch.no_grad()
     def erase(self, member: int) -> None:
-        """Set a member's parameters to NaN."""
-        for parameter in self.parameters:
+        """Set a member's parameters to NaN, and those that the objective has for it."""
+        for parameter in self.parameters + self._own_stacked():
             parameter[member] = torch.nan
 
     @torch.no_grad()
     def not_finite(self) -> list[int]:
-        """The members that have a parameter that is NaN or infinite."""
-        bad = sum((~torch.isfinite(p)).reshape(len(p), -1).any(1).long() for p in self.parameters)
+        """The members for which a parameter, of the model or of the objective, is NaN or infinite."""
+        stacked = self.parameters + self._own_stacked()
+        bad = sum((~torch.isfinite(p)).reshape(len(p), -1).any(1).long() for p in stacked)
         return bad.nonzero().flatten().tolist()
+
+    def _own_stacked(self) -> list[Tensor]:
+        """The objective's parameters that carry a members axis."""
+        members = len(self.parameters[0])
+        return [parameter for parameter in self.own if parameter.dim() and len(parameter) == members]

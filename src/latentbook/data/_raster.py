@@ -31,6 +31,7 @@ FACTORS = ("shape", "scale", "orientation", "pos_x", "pos_y")
 SIZES = (3, 6, 40, 32, 32)
 
 _ALL_ON = np.uint64(2**64 - 1)
+_CHUNK = 1024  # pictures at a time, so that intermediate arrays stay small
 
 
 @dataclass(frozen=True)
@@ -62,8 +63,9 @@ def packed(factors: np.ndarray, geometry: Geometry = DSPRITES) -> np.ndarray:
     """
     rows = np.empty((len(factors), SIDE), np.uint64)
     for shape in np.unique(factors[:, 0]):
-        chosen = factors[:, 0] == shape
-        rows[chosen] = _scan(*_vertices(int(shape), factors[chosen], geometry), geometry.grid)
+        chosen = np.flatnonzero(factors[:, 0] == shape)
+        for some in np.split(chosen, range(_CHUNK, len(chosen), _CHUNK)):
+            rows[some] = _scan(*_vertices(int(shape), factors[some], geometry), geometry.grid)
     return rows.astype(">u8").view(np.uint8).reshape(len(factors), SIDE * SIDE // 8)
 
 

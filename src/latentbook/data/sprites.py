@@ -218,7 +218,7 @@ def _reduced(name: str, **classes: Iterable[int]) -> LiveSprites:
     levels = [torch.tensor(list(classes.get(factor, positions))) for factor in FACTORS]
     images = render(torch.cartesian_prod(*levels))
     half = SIDE // 2
-    pooled = images.reshape(-1, half, 2, half, 2).sum((2, 4)) >= 2
+    pooled = images.reshape(-1, half, 2, half, 2).sum((2, 4), dtype=torch.uint8) >= 2
     live, sizes = pooled.any(0), [len(level) for level in levels]
     varied = [j for j, size in enumerate(sizes) if size > 1]
     return LiveSprites(

@@ -7,6 +7,7 @@ import math
 
 import pytest
 import torch
+from torch import nn
 from torch.distributions import Bernoulli, Normal, kl_divergence
 
 from latentbook.models import VAE, BernoulliLikelihood, GaussianLikelihood, NormalPrior
@@ -147,6 +148,34 @@ def test_select_after_a_knob_was_expanded():
     assert torch.allclose(chosen.encode(x).variance, model.encode(x).variance[[2, 0]])
 
 
+def layers(network: nn.Module) -> list[tuple[int, int] | str]:
+    """Sizes of the affine maps, and the names of what stands between them."""
+    parts = [part for part in network.modules() if not list(part.children())]
+    return [part.weight.shape[1:] if hasattr(part, "weight") else type(part).__name__ for part in parts]
+
+
+def test_the_decoder_may_differ_from_the_encoder():
+    """The shape of the pair that is used for sprites, in small."""
+    options = {"hidden": (5, 4), "activation": "relu", "separate": False, "likelihood": BernoulliLikelihood()}
+    model = mlp(**options, decoder_hidden=(3, 4, 5), decoder_activation="tanh")
+    assert layers(model.encoder) == [(6, 5), "ReLU", (5, 4), "ReLU", (4, 4)]
+    assert layers(model.decoder) == [(2, 3), "Tanh", (3, 4), "Tanh", (4, 5), "Tanh", (5, 6)]
+    assert model.reconstruct(data(7, 6).sigmoid()).shape == (3, 7, 6)
+    assert layers(mlp(**options).decoder) == [(2, 4), "ReLU", (4, 5), "ReLU", (5, 6)]
+    assert layers(mlp(**options, decoder_hidden=()).decoder) == [(2, 6)]
+    assert layers(mlp(**options, decoder_activation="tanh").decoder) == [(2, 4), "Tanh", (4, 5), "Tanh", (5, 6)]
+
+
+def test_the_convolutional_pair_for_sprites_is_the_default():
+    model = VAE.conv((1, 64, 64), 10, likelihood=BernoulliLikelihood(), generator=Generator(0))
+    convolution, hidden = 3 * (32 * 32 * 16 + 32) + 32 * 16, 512 * 256 + 256 * 256 + 2 * 256
+    encoder = convolution + 32 + hidden + 256 * 20 + 20
+    decoder = convolution + 1 + hidden + 512 + 256 * 10
+    for part, expected in ((model.encoder, encoder), (model.decoder, decoder)):
+        assert sum(p.numel() for p in part.parameters()) == expected
+    assert model.decoder.feature_shape == (32, 4, 4)
+
+
 @pytest.mark.parametrize("likelihood", [None, BernoulliLikelihood()])
 def test_a_convolutional_vae(likelihood):
     x, options = data(5, 64).sigmoid(), {"channels": (4, 6), "hidden": (8,), "likelihood": likelihood}
@@ -271,6 +300,8 @@ def test_cuda_agrees_with_the_cpu():
         (lambda: mlp(data=data(2, 5, 6)), r"data has shape \(2, 5, 6\); expected \(n, 6\) or \(3, n, 6\)"),
         (lambda: mlp(prior=NormalPrior(3)), "prior has 3 latents; expected latent_size = 2"),
         (lambda: mlp(hidden=(8, 0)), "hidden has the size 0"),
+        (lambda: mlp(decoder_hidden=(8, 0)), "decoder_hidden has the size 0"),
+        (lambda: mlp(decoder_activation="sine"), "activation is 'sine'"),
         (lambda: VAE.mlp(0, 2, generator=Generator(0)), "data_size has the size 0"),
         (lambda: mlp(initial_log_variance=torch.zeros(2)), r"shape \(2,\); expected one number or \(3,\)"),
         (lambda: VAE.conv((1, 8), 2, generator=Generator(0)), "image_shape"),
@@ -295,6 +326,7 @@ def test_bad_input(call, message):
         (lambda: mlp(data=torch.ones(5, 6, dtype=torch.uint8)), "data has dtype torch.uint8"),
         (lambda: mlp(data=[[0.0]]), "data has type list"),
         (lambda: mlp(hidden=64), "hidden is 64; expected a sequence"),
+        (lambda: mlp(decoder_hidden=64), "decoder_hidden is 64; expected a sequence"),
         (lambda: mlp(hidden=(64.0,)), "hidden has the size 64.0"),
         (lambda: mlp(generator=0), "generator is a int"),
         (lambda: mlp(data=data(5, 6)).encode(data(5, 6).double()), r"x has dtype torch\.float64"),

@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from latentbook.mixings import InvertibleMLP, SmoothLeakyReLU
+from latentbook.mixings import InvertibleMLP, LeakyTanh, SmoothLeakyReLU
 from latentbook.random import Generator
 
 
@@ -38,6 +38,19 @@ def test_inverse_of_a_steep_kink_and_its_derivatives():
     assert torch.autograd.gradgradcheck(SmoothLeakyReLU(0.3).inverse, (x,))
 
 
+@pytest.mark.parametrize("slope", [1e-3, 0.1, 2.0])
+def test_the_leaky_tangent_its_slope_and_its_inverse(slope):
+    activation = LeakyTanh(slope)
+    s = torch.tensor([[-1000.0], [-3.0], [0.0], [1e-3], [0.5], [7.0]], dtype=torch.float64)
+    assert activation(s).flatten().tolist() == pytest.approx([math.tanh(v) + slope * v for v in s.flatten().tolist()])
+    steepness = activation.jacobian(s).flatten()
+    assert steepness[0] == pytest.approx(slope) and steepness[2] == pytest.approx(1 + slope)
+    assert torch.allclose(activation.inverse(activation(s)), s, rtol=1e-9)
+    x = torch.linspace(-5, 5, 12, dtype=torch.float64)[:, None].requires_grad_()
+    assert torch.autograd.gradcheck(LeakyTanh(0.3).inverse, (x,))
+    assert torch.autograd.gradgradcheck(LeakyTanh(0.3).inverse, (x,))
+
+
 def test_triangular_layers_make_a_triangular_map():
     lower = torch.tensor([[1.0, 0.0, 0.0], [2.0, 1.5, 0.0], [0.5, -1.0, 0.7]], dtype=torch.float64)
     J = InvertibleMLP(lower, lower, slope=0.5).jacobian(Generator([0]).normal(20, 3, dtype=torch.float64))
@@ -63,6 +76,8 @@ def test_one_orthogonal_layer_has_no_contrast_and_three_have_some():
         (lambda: SmoothLeakyReLU(0.0), "slope is 0.0; expected above 0"),
         (lambda: SmoothLeakyReLU(-0.2), "slope is -0.2"),
         (lambda: SmoothLeakyReLU(1.5), "slope is 1.5"),
+        (lambda: LeakyTanh(0.0), "slope is 0.0; expected a positive"),
+        (lambda: LeakyTanh(math.inf), "slope is inf"),
         (lambda: InvertibleMLP.random(Generator([1]), 3, slope=math.nan), "slope is nan"),
         (lambda: InvertibleMLP.random(Generator([1]), 3, layers=0), "layers is 0"),
         (lambda: InvertibleMLP(), "matrices is empty"),

@@ -14,12 +14,14 @@ from latentbook.mixings import (
     FromNormal,
     Inverse,
     InvertibleMLP,
+    LeakyTanh,
     Linear,
     Moebius,
     Polar,
     RotatedGaussian,
     Rotation,
     SmoothLeakyReLU,
+    random_network,
     random_orthogonal,
 )
 from latentbook.nn import select
@@ -49,6 +51,7 @@ STACKED = {
     "cosine": (lambda g: Linear.with_cosine(3, angles(g) / 5, g), "normal"),
     "rotation": (lambda g: Rotation(angles(g)), "normal"),
     "mlp": (lambda g: InvertibleMLP.random(g, 3), "normal"),
+    "network": (lambda g: random_network(g, 3), "normal"),
     "moebius": (lambda g: Moebius.random(g, 3), "uniform"),
     "moebius with all": (
         lambda g: Moebius(Moebius.random(g, 2).pole, Moebius.random(g, 2).matrix, scale=0.3, offset=[1.0, -2.0]),
@@ -66,6 +69,7 @@ SINGLE = {
     "triangular": (lambda g: InvertibleMLP([[1.0, 0.0], [2.0, 1.0]], [[0.5, 0.0], [1.0, 1.0]], slope=0.5), "normal"),
     "polar": (lambda g: Polar(), "normal"),
     "leaky": (lambda g: SmoothLeakyReLU(0.2), "normal"),
+    "leaky tanh": (lambda g: LeakyTanh(0.1), "normal"),
     "from normal": (lambda g: FromNormal("laplace"), "normal"),
     "to normal": (lambda g: Inverse(FromNormal("uniform")), "uniform"),
     "unmoebius": (lambda g: Inverse(Inverse(Moebius.published())), "uniform"),

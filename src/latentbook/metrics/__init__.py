@@ -8,7 +8,9 @@ from latentbook.metrics.averaged_mutual_information import (
     pairwise_mutual_information,
     shuffled_mutual_information,
 )
+from latentbook.metrics.dci import DCI, dci, disentanglement_completeness
 from latentbook.metrics.effective_rank import effective_rank
+from latentbook.metrics.factor_score import FactorScore, factor_score
 from latentbook.metrics.ima import ima_contrast, mean_jacobian_contrast
 from latentbook.metrics.latent_roles import (
     RoleShares,
@@ -21,6 +23,8 @@ from latentbook.metrics.latent_roles import (
 from latentbook.metrics.linear_mcc import LinearMCC, linear_mcc
 from latentbook.metrics.mcc import MCC, chance_mcc, mcc
 from latentbook.metrics.mig import MIG, mig
+from latentbook.metrics.mutual_information import HistogramMIG, histogram_mig, mutual_information_matrix
+from latentbook.metrics.sap import SAP, sap
 from latentbook.metrics.segments import (
     SegmentConditioning,
     SegmentMoments,
@@ -37,6 +41,16 @@ __all__ = [
     "chance_mcc",
     "MIG",
     "mig",
+    "HistogramMIG",
+    "histogram_mig",
+    "mutual_information_matrix",
+    "DCI",
+    "dci",
+    "disentanglement_completeness",
+    "SAP",
+    "sap",
+    "FactorScore",
+    "factor_score",
     "LinearMCC",
     "linear_mcc",
     "SegmentConditioning",

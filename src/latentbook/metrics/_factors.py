@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from latentbook.random import Generator, check_members
+
 
 def factor_levels(factors: Tensor, n: int) -> Tensor:
     """Levels of every factor numbered 0, 1, ... in their order, int64 (n, factors), on the CPU.
@@ -33,15 +35,45 @@ def entropies(levels: Tensor) -> Tensor:
     return torch.stack([torch.special.entr(column.bincount().double() / len(column)).sum() for column in levels.T])
 
 
-def codes_of(name: str, value: Tensor, *, least: int = 2) -> Tensor:
-    """Codes as float64 (..., n, latents) on the CPU, without gradient.
+def equal_width(codes: Tensor, bins: int) -> Tensor:
+    """The bin of every point in every latent, int64 (..., n, latents): equal widths, the largest in the last.
+
+    A constant latent is in bin 0 throughout.
+    """
+    low, high = codes.amin(-2, keepdim=True), codes.amax(-2, keepdim=True)
+    width = (high - low) / bins
+    return ((codes - low) / width.where(width > 0, 1)).floor().long().clamp(0, bins - 1)
+
+
+def gap(values: Tensor, scale: Tensor | float = 1.0) -> Tensor:
+    """How far the best latent is ahead of the next best for each factor, divided by ``scale``, (..., factors).
+
+    Negative values count as zero; a single latent has a runner-up of zero.
+
+    Args:
+        values: of every latent for every factor, (..., latents, factors).
+        scale: of each factor, (factors,).
+    """
+    best = values.clamp(min=0).sort(dim=-2, descending=True).values
+    runner_up = best[..., 1, :] if best.shape[-2] > 1 else 0
+    return (best[..., 0, :] - runner_up) / scale
+
+
+def split(n: int, held_out: float, generator: Generator) -> tuple[Tensor, Tensor]:
+    """A random split of n points: those to learn from, and the fraction held out.
 
     Raises:
-        ValueError: if the shape does not fit, or there are fewer than ``least`` points.
+        TypeError: if ``generator`` is no Generator.
+        ValueError: if the generator has several streams, or the fraction leaves nothing on one side.
     """
-    value = torch.as_tensor(value).detach().to("cpu", torch.float64)
-    if value.dim() < 2 or not value.shape[-1]:
-        raise ValueError(f"{name} has shape {tuple(value.shape)}; expected (..., n, latents)")
-    if value.shape[-2] < least:
-        raise ValueError(f"{name} has {value.shape[-2]} point(s); expected at least {least}")
-    return value
+    check_members(generator, 1)
+    test = round(n * held_out) if 0 < held_out < 1 else 0
+    if not 0 < test < n:
+        raise ValueError(f"held_out is {held_out} of {n} points; expected a fraction between 0 and 1, at least a point")
+    order = generator.child("split", device="cpu").permutation(n)[0]
+    return order[test:], order[:test]
+
+
+def seed_of(generator: Generator) -> int:
+    """A seed for scikit-learn, fixed by the generator's own and its stream."""
+    return int(generator.child("scikit-learn", device="cpu").integers(2**31 - 1, 1))

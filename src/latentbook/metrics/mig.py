@@ -17,7 +17,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from latentbook.metrics._factors import entropies, factor_levels
+from latentbook.metrics._factors import entropies, factor_levels, gap
 from latentbook.metrics._mixtures import Components, cells, log_density, merge
 from latentbook.random import Generator, check_members
 
@@ -126,18 +126,6 @@ def mig(
     if not batch:
         return MIG(float(score), per_factor[0], information[0], float(error))
     return MIG(*(value.unflatten(0, batch) for value in (score, per_factor, information, error)))
-
-
-def gap(information: Tensor, entropy: Tensor) -> Tensor:
-    """What the best latent tells about each factor and the next best does not, as a fraction of the factor's entropy.
-
-    Args:
-        information: mutual information in nats, (..., latents, factors).
-        entropy: of the factors in nats, (factors,).
-    """
-    best = information.clamp(min=0).sort(dim=-2, descending=True).values
-    runner_up = best[..., 1, :] if best.shape[-2] > 1 else 0
-    return (best[..., 0, :] - runner_up) / entropy
 
 
 def _gap(pointwise: Tensor, entropy: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:

@@ -244,4 +244,4 @@ def _check_classes(classes: np.ndarray) -> None:
             raise ValueError(f"factors[..., {j}], {factor}, holds {value}; expected 0 to {size - 1}")
 
 
-__all__ = ["FACTORS", "SHAPES", "SIZES", "LiveSprites", "ellipses", "hearts", "render", "squares"]
+__all__ = ["FACTORS", "SHAPES", "SIZES", "LiveSprites", "Sprites", "ellipses", "hearts", "load", "render", "squares"]

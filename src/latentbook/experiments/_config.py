@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import ClassVar, Literal
 
 Scale = Literal["tiny", "live", "paper"]
-_HOW = ("out", "resume", "device", "threads")  # fields that do not decide what is computed
+_HOW = ("out", "resume", "device", "threads", "path")  # fields that do not decide what is computed
 
 
 @dataclass(frozen=True)

@@ -65,10 +65,10 @@ def dci(
         factors: integer levels, (n, factors), at least two.
         predictor: "forest" is a random forest of 100 trees, each split of which sees all latents; "boosted_trees" the
             default ``GradientBoostingClassifier``, as in disentanglement_lib, much slower. Both are scikit-learn's,
-            take levels as classes, and their importance is the decrease of impurity. "lasso" is a linear regression on the standardised levels with an
-            L1 penalty chosen by five-fold cross-validation, and importance is the size of a coefficient. Any other
-            estimator of scikit-learn with ``feature_importances_`` or ``coef_`` may be given: classifiers get levels,
-            regressions standardised levels.
+            take levels as classes, and their importance is the decrease of impurity. "lasso" is a linear regression on
+            the standardised levels with an L1 penalty chosen by five-fold cross-validation, and importance is the size
+            of a coefficient. Any other estimator of scikit-learn with ``feature_importances_`` or ``coef_`` may be
+            given: classifiers get levels, regressions standardised levels.
         held_out: fraction of the points to score on; those that remain are for the fit.
         generator: of the split and the predictor, with one stream; by default that of seed 0.
 

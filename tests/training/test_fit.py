@@ -9,11 +9,13 @@ import pytest
 import torch
 from torch import nn
 
+from latentbook.data import Stacked
 from latentbook.models import VAE, GaussianLikelihood
 from latentbook.nn import Linear, select
 from latentbook.objectives import ELBO, Loss
 from latentbook.random import Generator
 from latentbook.training import EarlyStop, ParameterGroup, Ramp, Recorder, TrainConfig, fit, negative_elbo
+from latentbook.training.batches import batches
 
 X = Generator(5).normal(60, 4)[0] @ Generator(6).normal(4, 4)[0]
 
@@ -243,6 +245,45 @@ def test_no_member_is_favoured_by_epochs():
     epochs = torch.cat(used[1:5], dim=1)  # the first call is the check before training
     assert bool((epochs.sort(1).values == torch.arange(60)).all())
     assert not torch.equal(epochs[0], epochs[1])
+
+
+class Rows:
+    """Rows of X and their numbers; ``seen`` holds the indices that were asked for."""
+
+    def __init__(self) -> None:
+        self.seen = []
+
+    def __len__(self):
+        return 60
+
+    def batch(self, index):
+        self.seen.append(index.clone())
+        return X[index], index
+
+
+@pytest.mark.parametrize("seeds", [(7, 7, 7), (7, 8, 7), (7, 8, 9)])
+def test_members_with_one_seed_share_a_batch(seeds):
+    """Looked up once for each seed, and the same numbers as for the member alone; one seed for all makes no copy."""
+    rows, device = Rows(), torch.device("cpu")
+    source = batches(rows, config(seeds), model(seeds), device)
+    alone = [batches(X, config([seed]), model([seed]), device) for seed in seeds]
+    for step in (0, 1, 5):
+        x, number = source(step)
+        assert x.shape == (3, 16, 4) and number.shape == (3, 16)
+        assert torch.equal(x, X[number])
+        for k in range(3):
+            assert torch.equal(x[k], alone[k](step)[0])
+    assert {index.shape[0] for index in rows.seen} == {len(set(seeds))}
+    assert (x.stride(0) == 0) == (len(set(seeds)) == 1)
+
+
+def test_shared_batches_change_no_result():
+    """Against data of each member's own, which are the same here and are looked up for each."""
+    seeds, each = (7, 7, 7), Stacked(X.expand(3, 60, 4))
+    one, other = model(seeds), model(seeds)
+    for trained, data in ((one, X), (other, each)):
+        fit(trained, ELBO([0.5, 1.0, 4.0]), data, config(seeds))
+    assert torch.equal(parameters(one), parameters(other))
 
 
 def test_no_warning_and_no_output_in_a_normal_run(capsys):

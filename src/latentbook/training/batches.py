@@ -15,7 +15,10 @@ from latentbook.training.config import TrainConfig
 
 
 class DataSet(Protocol):
-    """What ``fit`` needs of a data set: a length, and a batch for indices of any shape."""
+    """What ``fit`` needs of a data set: a length, and a batch for indices of any shape.
+
+    Where it has an attribute ``members``, the data differ between members, and ``index`` is (members, batch_size).
+    """
 
     def __len__(self) -> int:
         """How many data points there are."""
@@ -79,9 +82,10 @@ class _Tensors:
 
 
 class Epochs:
-    """Batches without replacement: every epoch a new order for every member, a function of (seed, epoch) alone.
+    """Batches without replacement: every epoch a new order for every seed, a function of (seed, epoch) alone.
 
-    Data points left over at the end of an epoch wait for a later one.
+    Data points left over at the end of an epoch wait for a later one. Members with the same seed have the same batch,
+    which is looked up once; if all have the same, it is handed out as a view without copies, to be read only.
     """
 
     def __init__(self, data: DataSet, config: TrainConfig, device: torch.device) -> None:
@@ -91,7 +95,10 @@ class Epochs:
             raise ValueError(f"batch_size is {config.batch_size}; expected at most {len(data)}, the number of data")
         self.data, self.device = data.to(device) if hasattr(data, "to") else data, device
         self.size, self.per_epoch = config.batch_size, len(data) // config.batch_size
-        self.generator = Generator(config.seeds, device=device, stream="batches")
+        seeds = list(config.seeds) if hasattr(data, "members") else list(dict.fromkeys(config.seeds))
+        self.generator = Generator(seeds, device=device, stream="batches")
+        own = range(len(seeds)) if len(seeds) == len(config.seeds) else map(seeds.index, config.seeds)
+        self._members = torch.tensor(list(own), device=device)
         self._epoch, self._order = -1, torch.empty(0)
 
     def __call__(self, step: int) -> Batch:
@@ -101,8 +108,16 @@ class Epochs:
             self._epoch, self._order = epoch, self.generator.at(epoch).permutation(len(self.data))
         index = self._order[:, position * self.size : (position + 1) * self.size]
         if hasattr(self.data, "to"):
-            return self.data.batch(index)
-        return _move(self.data.batch(index.cpu()), self.device)
+            batch = self.data.batch(index)
+        else:
+            batch = _move(self.data.batch(index.cpu()), self.device)
+        return tuple(map(self._for_all, batch)) if isinstance(batch, tuple | list) else self._for_all(batch)
+
+    def _for_all(self, part: Tensor) -> Tensor:
+        """One part of the batches of the different seeds, (seeds, batch_size, ...), for every member."""
+        if len(part) != self.generator.members or len(part) == len(self._members):
+            return part
+        return part.expand(len(self._members), *part.shape[1:]) if len(part) == 1 else part[self._members]
 
 
 class Fresh:

@@ -64,7 +64,9 @@ class TrainConfig:
     """How ``fit`` trains.
 
     Attributes:
-        seeds: one per member; a seed fixes a member's batches and noise.
+        seeds: one per member; a seed fixes a member's batches and noise. Members with the same seed share them, so
+            that methods are compared on equal terms; on data held in memory, a seed common to all spares all but one
+            copy of each batch.
         steps: number of optimiser steps.
         batch_size: data points per member and step.
         learning_rate: Adam's step size; one number, or one per member.

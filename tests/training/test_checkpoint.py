@@ -340,3 +340,11 @@ def test_a_path_that_cannot_be_written(tmp_path, monkeypatch):
     monkeypatch.setattr(checkpoint.tempfile, "NamedTemporaryFile", refuse)  # root could write anywhere
     with pytest.raises(PermissionError, match="checkpoint is"):
         train_plain(tmp_path / "run.safetensors")
+
+
+def test_buffers_with_any_strides_are_described():
+    module = nn.Module()
+    module.register_buffer("value", torch.tensor(2.1).expand(1))
+    twin = nn.Module()
+    twin.register_buffer("value", torch.tensor([2.1]))
+    assert checkpoint.describe(module) == checkpoint.describe(twin)

@@ -60,6 +60,7 @@ def scores(
         "mig": gaps.score,
         "reconstruction": parts.reconstruction.mean(1),
         "kl": parts.kl.mean(1),
+        "elbo": parts.elbo.mean(1),
         "active": (reliability(means, scales) > ACTIVE).sum(1),
         "mig_of": gaps.per_factor,
     }

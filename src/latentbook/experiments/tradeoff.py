@@ -162,7 +162,7 @@ class Config(_config.Config):
     inner: float | None = None
     """Exponent within subspaces; learned ones start at 2."""
     steps: int | None = None
-    """Optimiser steps."""
+    """Optimiser steps; None for the epochs that the data set asks for."""
     batch_size: int | None = None
     """Images a step; FactorVAE takes as many again for its permuted codes."""
     learning_rate: float | None = None
@@ -179,8 +179,6 @@ class Config(_config.Config):
     scales: ClassVar = {
         "tiny": {
             "dataset": "hearts",
-            "betas": (1.0, 4.0),
-            "gammas": (2.0,),
             "seeds": 2,
             "together": 2,
             "steps": 4,
@@ -192,6 +190,7 @@ class Config(_config.Config):
             "dataset": "hearts",
             "seeds": 3,
             "together": 10,
+            "steps": None,
             "discriminator": (128, 128, 128),
             "samples": 4000,
             "images": 10_000,
@@ -200,6 +199,7 @@ class Config(_config.Config):
             "dataset": "dsprites",
             "seeds": 50,
             "together": 1,
+            "steps": None,
             "discriminator": (1000,) * 5,
             "samples": 10_000,
             "images": 10_000,

@@ -94,7 +94,8 @@ def describe(module: object) -> dict[str, object]:
 
 
 def _fingerprint(tensor: Tensor) -> str:
-    content = tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy()
+    dense = torch.empty(tensor.shape, dtype=tensor.dtype).copy_(tensor.detach())  # whatever strides it came with
+    content = dense.flatten().view(torch.uint8).numpy()
     return f"{list(tensor.shape)} {hashlib.sha256(content).hexdigest()[:16]}"
 
 

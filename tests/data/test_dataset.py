@@ -33,6 +33,14 @@ def test_length_images_and_words(data):
         _ = Dataset(torch.ones(2, 3)).images
 
 
+def test_rows_of_a_model_become_pictures(data):
+    rows = torch.rand(3, 2, 4)
+    assert data.features == 4 and data.pictures(rows).shape == (3, 2, 2, 2)
+    assert torch.equal(data.pictures(rows).flatten(-2), rows)
+    with pytest.raises(ValueError, match=r"rows has shape \(3, 2\); expected \(..., 4\)"):
+        data.pictures(rows[..., 0])
+
+
 def test_split_keeps_every_row_once_and_its_factors_beside_it(data):
     train, test = data.split(0.7, seed=3)
     assert (len(train), len(test)) == (7, 3)

@@ -96,7 +96,7 @@ class Sprites(Dataset):
 
     @property
     def images(self) -> Tensor:
-        """The packed bits of all pictures, uint8 (n, 512); for pictures, see :meth:`~latentbook.data.Dataset.pictures`."""
+        """The packed bits of all pictures, uint8 (n, 512); see also :meth:`~latentbook.data.Dataset.pictures`."""
         return self.x
 
     def batch(self, index: Tensor) -> Tensor:

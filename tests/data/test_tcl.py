@@ -97,6 +97,35 @@ def test_held_out_data_come_from_the_same_process_in_the_same_coordinates():
     assert torch.allclose(other.x.mT @ other.x / 18_000, torch.eye(3).expand(2, 3, 3), atol=0.1)
 
 
+def test_the_exact_likelihood_of_a_linear_mixing_is_normal():
+    data = small(layers=1, modulates="both", whiten=True, dtype=torch.float64)
+    J = data.process.jacobian(data.sources)
+    assert J.shape == (2, 300, 3, 3) and torch.allclose(J, J[:, :1].expand_as(J))
+    found, matrix = data.process.log_likelihood(data), J[1, 0]
+    for segment in (0, 5):
+        rows = data.u[1] == segment
+        mean = matrix @ data.location[1, segment] - data.process.whitening.shift[1] @ data.process.whitening.matrix[1]
+        covariance = matrix @ torch.diag(data.scale[1, segment] ** 2) @ matrix.T
+        law = torch.distributions.MultivariateNormal(mean, covariance)
+        assert torch.allclose(found[1, rows], law.log_prob(data.x[1, rows]), atol=1e-8)
+
+
+@pytest.mark.parametrize("family", LAWS)
+def test_the_exact_likelihood_changes_variables(family):
+    data = small(family=family, dtype=torch.float64)
+    process, s = data.process, data.sources
+    step = 1e-6 * torch.eye(3, dtype=torch.float64)
+    differences = torch.stack([(process.mix(s + axis) - process.mix(s - axis)) / 2e-6 for axis in step], -1)
+    assert (process.jacobian(s) - differences).abs().max() < 1e-6
+    scale = process.scale.gather(1, data.u[..., None].expand_as(s))
+    density = torch.from_numpy(LAWS[family].logpdf((s / scale).numpy())).sum(-1) - scale.log().sum(-1)
+    expected = density - torch.linalg.slogdet(differences).logabsdet
+    assert torch.allclose(process.log_likelihood(data), expected, atol=1e-5)
+    for other in (small(noise=0.1), small(features=4)):
+        with pytest.raises(ValueError, match="noise is 0.*expected no noise"):
+            other.process.log_likelihood(other)
+
+
 def test_whitening_refuses_what_it_cannot_whiten():
     x = Generator(SEEDS).normal(100, 3)
     white = tcl.whitening(x)(x)

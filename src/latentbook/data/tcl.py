@@ -19,6 +19,7 @@ from typing import NamedTuple, Self
 import torch
 from torch import Tensor
 
+from latentbook.jacobian import log_abs_det
 from latentbook.mixings import Mixing, random_network, source_distribution
 from latentbook.nn import Affine
 from latentbook.random import Generator, check_members
@@ -174,8 +175,31 @@ class SegmentProcess:
 
     def mix(self, sources: Tensor) -> Tensor:
         """The map f of the sources, without noise or whitening: (members, n, size) to (members, n, features)."""
+        return self.mixing(self._padded(sources))
+
+    def jacobian(self, sources: Tensor) -> Tensor:
+        """The Jacobian of f, whitened where x is: (members, n, size) to (members, n, features, size)."""
+        J = self.mixing.jacobian(self._padded(sources))[..., : sources.shape[-1]]
+        return J if self.whitening is None else self.whitening.matrix.mT.to(J)[:, None] @ J
+
+    def log_likelihood(self, data: Segments) -> Tensor:
+        r"""The exact :math:`\log p(x | u)` of data that this process made, (members, n), in nats.
+
+        Raises:
+            ValueError: if there is noise, or more observations than sources: x then has no such density.
+        """
+        if self.noise or data.x.shape[-1] != data.sources.shape[-1]:
+            found = f"noise is {self.noise}, for {data.sources.shape[-1]} sources and {data.x.shape[-1]} features"
+            raise ValueError(f"{found}; expected no noise, and as many of one as of the other")
+        s = data.sources.double()
+        rows = data.u[..., None].expand_as(s)
+        scale = self.scale.gather(1, rows)
+        standard = (s - self.location.gather(1, rows)) / scale
+        return (_log_density(self.family, standard) - scale.log()).sum(-1) - log_abs_det(self.jacobian(s))
+
+    def _padded(self, sources: Tensor) -> Tensor:
         surplus = (self.mixing.size or sources.shape[-1]) - sources.shape[-1]
-        return self.mixing(torch.nn.functional.pad(sources, (0, surplus)) if surplus else sources)
+        return torch.nn.functional.pad(sources, (0, surplus)) if surplus else sources
 
 
 def segments(
@@ -277,6 +301,13 @@ def _standard(generator: Generator, family: str, *shape: int, dtype: torch.dtype
     if family == "laplace":
         return source_distribution("laplace").icdf(uniform)
     return (uniform * math.pi / 2).tan().log() * (2 / math.pi)
+
+
+def _log_density(family: str, standard: Tensor) -> Tensor:
+    """Log-densities of the laws that :func:`_standard` draws from."""
+    if family == "hypsecant":  # sech(pi z / 2) / 2, written so that nothing overflows
+        return -torch.logaddexp(math.pi / 2 * standard, -math.pi / 2 * standard)
+    return source_distribution(family).log_prob(standard)
 
 
 def _check(**numbers: int) -> None:

@@ -258,6 +258,26 @@ def test_members_are_independent_and_each_has_its_beta():
     assert bool(torch.autograd.grad(again.sum(), hole)[0][[0, 2]].isfinite().all())
 
 
+def test_shapes_on_another_device():
+    """No numbers on "meta", but devices, shapes and blocks as on a GPU."""
+    z, mean, scale = (v.detach().to("meta") for v in codes(3, 9, 2))
+    posterior = Normal(mean, scale, validate_args=False)
+    value = minibatch_total_correlation(z.requires_grad_(), posterior, size=9, estimator="mss")
+    assert value.device.type == "meta" and value.shape == (3,)
+    assert torch.autograd.grad(value.sum(), z)[0].shape == (3, 9, 2)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize(("estimator", "size"), ESTIMATORS)
+def test_cuda_agrees_with_the_cpu(estimator, size):
+    found = []
+    for device in ("cpu", "cuda"):
+        parts = [v.detach().to(device).requires_grad_() for v in codes(3, 9, 2)]
+        value = minibatch_total_correlation(parts[0], Normal(*parts[1:]), size=size, estimator=estimator)
+        found.append([value, *torch.autograd.grad(value.sum(), parts)])
+    assert all(torch.allclose(one, other.cpu(), atol=1e-10) for one, other in zip(*found, strict=True))
+
+
 def test_the_term_is_in_nats_and_the_size_is_not_in_it():
     terms = [TCVAE(3.0, size=s)(stack(), images(), Generator(SEEDS)) for s in (None, 10**6)]
     assert torch.equal(terms[0].terms["tc"], terms[1].terms["tc"])

@@ -3,8 +3,8 @@
 The data are those of I. Khemakhem et al., *Variational Autoencoders and Nonlinear ICA*, AISTATS 2020: five normal
 sources whose scales are uniform on 0.5 to 3 in every segment, 1000 points a segment, a network of three layers, no
 noise. Every seed has scales, sources and a network of its own. The recipe is of this book: whitened data, a common
-objective (the ELBO itself), a precision that rises to its value, and a learning rate that falls to zero. The number of segments and the depth of the network are
-varied as well, one at a time, for iVAE and VAE.
+objective (the ELBO itself), a precision that rises to its value, and a learning rate that falls to zero. The number of
+segments and the depth of the network are varied as well, one at a time, for iVAE, VAE and the truth.
 
 The methods: "ivae" (u in prior and encoder), "vae" (nowhere), "vae-u" (in the encoder alone), "ivae-x" (in the prior
 alone), and "flow" (u in the prior of a coupling flow, trained by its exact likelihood: no posterior, no gap). "truth"

@@ -1,5 +1,6 @@
 """Models: variational autoencoders, their likelihoods and priors, and linear models with everything in closed form."""
 
+from latentbook.models.auxiliary import Auxiliary
 from latentbook.models.conditional_priors import ConditionalLaplacePrior, ConditionalNormalPrior, ConditionalPrior
 from latentbook.models.fast_ica import fast_ica
 from latentbook.models.fixed import FixedDecoder
@@ -38,6 +39,7 @@ __all__ = [
     "ConditionalPrior",
     "ConditionalNormalPrior",
     "ConditionalLaplacePrior",
+    "Auxiliary",
     "ConditionalEncoder",
     "ivae_mlp",
     "CouplingFlow",

@@ -35,7 +35,7 @@ class Config:
     segments: int = 40
     """Segments, the labels u."""
     hidden: tuple[int, ...] = (100, 100)
-    """Hidden units of each of the three networks: means, log-variances, decoder."""
+    """Hidden units of each network; means, log-variances and decoder have one each."""
     batch_size: int = 64
     """Data points per member and step."""
 

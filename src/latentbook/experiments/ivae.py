@@ -38,7 +38,6 @@ from latentbook.objectives.optimum import optimal_posterior
 from latentbook.random import Generator
 from latentbook.training import Ramp, TrainConfig, fit
 
-Method = Literal["ivae", "vae", "vae-u", "ivae-x", "flow", "truth"]
 VARIED = ("ivae", "vae", "truth")  # the methods of all settings; the others run on the largest
 TRAINING_POINTS = 4000  # of the training data, on which MCC is measured
 RISE = Ramp(0.1, hold=0.3, until=0.6, shape="geometric")  # of gamma^2, as a share of its value
@@ -50,7 +49,7 @@ TRUTH_POINTS = 2  # held-out points in every segment at which the truth is score
 class Config(_config.Config):
     """What is varied."""
 
-    methods: tuple[Method, ...] | None = None
+    methods: tuple[Literal["ivae", "vae", "vae-u", "ivae-x", "flow", "truth"], ...] | None = None
     """What is trained."""
     segments: tuple[int, ...] | None = None
     """Numbers of segments, with the most layers."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pandas as pd
 import pytest
 import torch
 
@@ -12,6 +13,9 @@ def test_mean_and_spread():
     assert over_seeds(torch.tensor([1.0, 2.0, 3.0])) == "2.0 ± 1.0"
     assert over_seeds([0.123, 0.125], 2) == "0.12 ± 0.00"
     assert over_seeds([3.14159], 3) == "3.142"
+    column = pd.DataFrame({"gain": [1.0, 2.0, 3.0]})["gain"]
+    assert over_seeds(column) == over_seeds(column.to_numpy()) == "2.0 ± 1.0"
+    assert tally(column > 1.5) == "2 of 3"
 
 
 def test_verdict_counts(capsys):

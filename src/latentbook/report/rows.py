@@ -6,17 +6,14 @@ import math
 from collections.abc import Sequence
 
 import torch
-from sklearn.metrics import mutual_info_score
 from torch import Tensor
 
 from latentbook.data import Dataset
-from latentbook.metrics import mcc
+from latentbook.metrics import mcc, mutual_information_matrix
 from latentbook.report.measure import every_so_many
 
 ROWS = 5000
 """Rows that codes are computed for, at most."""
-
-_BINS = 20
 
 
 def as_rows(
@@ -74,10 +71,7 @@ def information(means: Tensor, factors: Tensor, alive: Tensor) -> Tensor:
     told = torch.full((len(means), means.shape[-1], factors.shape[-1]), math.nan, dtype=torch.float64)
     factors = factors.expand(len(means), *factors.shape[-2:])
     for member in alive.nonzero()[:, 0].tolist():
-        for k, code in enumerate(means[member].T):
-            edges = torch.linspace(float(code.min()), float(code.max()), _BINS + 1, dtype=code.dtype)
-            labels = torch.bucketize(code.contiguous(), edges[1:-1], right=True).numpy()
-            told[member, k] = torch.tensor([mutual_info_score(labels, f) for f in factors[member].T.numpy()])
+        told[member] = mutual_information_matrix(means[member], factors[member])
     return told
 
 

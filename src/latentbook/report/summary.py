@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
@@ -31,7 +31,7 @@ from latentbook.report.measure import Findings, measure
 from latentbook.report.rows import as_rows, information
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Report:
     """What :func:`report` found.
 
@@ -49,7 +49,7 @@ class Report:
     latents: pd.DataFrame
     members: pd.DataFrame
     missing: dict[str, str]
-    correlations: dict[str, Tensor] = field(repr=False)
+    correlations: dict[str, Tensor]
     factor_names: tuple[str, ...] = ()
 
     @property
@@ -73,6 +73,8 @@ class Report:
         lines = [self.table.round(3).to_string(na_rep="")]
         lines += [f"not measured: {name} ({why})" for name, why in self.missing.items()]
         return "\n".join(lines)
+
+    __repr__ = __str__
 
     def _repr_html_(self) -> str:
         left_out = "".join(f"<li>{name}: {why}</li>" for name, why in self.missing.items())

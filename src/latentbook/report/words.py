@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -50,6 +51,8 @@ def verdict(claim: str, holds: Tensor | Sequence[bool], of: str = "seeds") -> No
 
 
 def _vector(values: Tensor | Sequence, name: str) -> Tensor:
+    if not isinstance(values, Tensor) and hasattr(values, "__array__"):
+        values = np.array(values)  # a copy: columns of a table may be read-only
     vector = torch.as_tensor(values).detach().cpu()
     if vector.dim() != 1 or len(vector) == 0:
         raise ValueError(f"{name} has shape {tuple(vector.shape)}; expected one entry per seed, (members,)")

@@ -177,6 +177,18 @@ def test_a_member_that_diverged_is_empty_and_spoils_no_other():
     assert isinstance(result.figure, Figure) and np.isfinite(result.table.loc["gap", "mean"])
 
 
+def test_members_with_data_and_auxiliary_variables_of_their_own():
+    generator = Generator(range(K), stream="own")
+    x, u = generator.normal(N, D), generator.integers(3, N)
+    model = MODELS["conditional"]()
+    result = report(model, (x, u), factors=x[..., :2])
+    gap = elbo_gap(model, x, Generator(range(K), stream="report").child("gap"), samples=64, u=u)
+    assert np.allclose(result.members["gap"], gap.gap)
+    assert np.allclose(result.members["MCC with factors"], mcc(model.encode(x, u).mean, x[..., :2]).score)
+    many = report(model, x.repeat(1, 60, 1), u=u.repeat(1, 60), factors=CLASSES.repeat(60, 1))
+    assert np.isfinite(many.members["gap"]).all() and len(many.latents) == K * LATENTS
+
+
 def test_many_rows_are_thinned():
     x = Generator(3).normal(6000, D)[0]
     result = report(vae(), x, factors=x[:, :2])

@@ -288,7 +288,8 @@ def train(
     objective = build_objective(method, column(members, "weight"), prior.size, config, weights)
     small = setting.network == "small"
     ramp = {"gamma" if factor else "beta": Ramp(0.0, until=config.anneal)} if config.anneal else {}
-    groups = (ParameterGroup("objective", rate=0.1, betas=(0.5, 0.9)),) if factor else ()
+    slow = 0.3 if small else 0.1  # at the small networks' high rate, 0.3 leaves the discriminator least to see
+    groups = (ParameterGroup("objective", rate=slow, betas=(0.5, 0.9)),) if factor else ()
     if method == "isa-learned":
         groups = (ParameterGroup("prior", rate=0.25),)  # of log p: about the published 0.5 of p, near p = 2
     training = TrainConfig(

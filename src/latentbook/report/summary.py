@@ -54,7 +54,7 @@ class Report:
 
     @property
     def table(self) -> pd.DataFrame:
-        """Each quantity over the members: mean, standard deviation (with n - 1), smallest and largest."""
+        """Mean, standard deviation (with n - 1), least and most over the members, of each quantity."""
         rows = self.members.drop(columns="member").astype(float)
         summary = {"mean": rows.mean(), "sd": rows.std(), "least": rows.min(), "most": rows.max()}
         return pd.DataFrame(summary).rename_axis("quantity")
@@ -70,7 +70,7 @@ class Report:
         return describe(self.latents, self.correlations, self.factor_names)
 
     def __str__(self) -> str:
-        lines = [self.table.round(3).to_string(na_rep="")]
+        lines = [self.table.rename_axis(None).round(3).to_string(na_rep="")]
         lines += [f"not measured: {name} ({why})" for name, why in self.missing.items()]
         return "\n".join(lines)
 
@@ -78,7 +78,7 @@ class Report:
 
     def _repr_html_(self) -> str:
         left_out = "".join(f"<li>{name}: {why}</li>" for name, why in self.missing.items())
-        table = self.table.round(3).to_html(na_rep="")
+        table = self.table.rename_axis(None).round(3).to_html(na_rep="")
         return table + (f"<p>Not measured:</p><ul>{left_out}</ul>" if left_out else "")
 
 
@@ -99,7 +99,7 @@ def report(
 
     Args:
         model: a :class:`~latentbook.models.VAE` with any prior and likelihood, conditional or not, a
-            :class:`~latentbook.models.FactorAnalysis`, a :class:`~latentbook.models.CouplingFlow`, or
+            :class:`~latentbook.models.linear.FactorAnalysis`, a :class:`~latentbook.models.CouplingFlow`, or
             :class:`Codes` of a model from elsewhere.
         data: a data set, a tensor x (n, features) or (members, n, features), or a pair (x, u); not used for Codes.
         u: auxiliary variable of every row, for conditional priors.

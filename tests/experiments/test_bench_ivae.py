@@ -27,13 +27,13 @@ def test_the_plain_loop_trains_the_same_model():
         assert torch.allclose(plain.prior.weight.grad, model.prior.table.grad[member], atol=1e-5)
 
 
-def test_many_seeds_in_one_fit_are_at_least_twice_as_fast_as_a_plain_loop(capsys):
+def test_many_seeds_in_one_fit_are_faster_than_a_plain_loop(capsys):
     table = bench_ivae.run(bench_ivae.Config(steps=40, repetitions=3)).set_index("way")
     with capsys.disabled():
         print("\n" + table.to_string())
     ratios = table["times as fast"]
     assert ratios["one seed at a time, plain torch"] == 1.0
-    assert ratios["20 seeds in one fit"] > 1.3  # about 2 on an idle machine; a busy one must not fail the test
+    assert ratios["20 seeds in one fit"] > 1.3  # measured 2.2 to 2.8; a busy machine must not fail the test
 
 
 def test_it_is_an_experiment_like_the_others():

@@ -26,6 +26,7 @@ from latentbook.metrics import (
     total_correlation,
 )
 from latentbook.random import Generator
+from latentbook.report.agreement import agreement
 from latentbook.report.drawing import describe, draw
 from latentbook.report.measure import Findings, measure
 from latentbook.report.rows import as_rows, information
@@ -200,15 +201,10 @@ def _contrast(jacobians: Tensor, kept: Tensor, missing: dict[str, str]) -> np.nd
 
 
 def _agreement(means: Tensor, kept: Tensor) -> np.ndarray:
-    """Mean MCC of each member's kept means with those of every other; a latent without a partner counts as zero."""
-    members, total = len(means), np.zeros((len(means), len(means)))
-    for i in range(members):
-        for j in range(i):
-            fewer, more = sorted((means[k][:, kept[k]] for k in (i, j)), key=lambda codes: codes.shape[-1])
-            total[i, j] = total[j, i] = mcc(fewer, more).score if fewer.shape[-1] else math.nan
-    total[np.diag_indices(members)] = math.nan
-    defined = ~np.isnan(total)
-    return np.where(defined.any(1), np.where(defined, total, 0).sum(1) / defined.sum(1).clip(1), math.nan)
+    """Mean MCC of each member's kept means with those of every other; NaN where it keeps none."""
+    runs = [codes[:, mask] for codes, mask in zip(means, kept, strict=True)]
+    others = agreement(runs).fill_diagonal_(math.nan)
+    return others.nanmean(1).numpy()
 
 
 def _correlations(found: Findings, member: int) -> dict[str, Tensor]:

@@ -23,6 +23,7 @@ import torch
 from torch import Tensor
 
 from latentbook.metrics._codes import as_codes, as_mask, as_result
+from latentbook.metrics._factors import equal_width
 from latentbook.random import Generator, check_members
 
 
@@ -72,7 +73,7 @@ def pairwise_mutual_information(codes: Tensor, *, bins: int = 20, correction: st
     if isinstance(bins, bool) or not isinstance(bins, int) or bins < 2:
         raise ValueError(f"bins is {bins!r}; expected an integer of at least 2")
     codes, finite = as_codes("codes", codes, latents=2)
-    information = _from_labels(_bin(codes, bins), bins, correction == "miller-madow")
+    information = _from_labels(equal_width(codes, bins), bins, correction == "miller-madow")
     return information.where(finite[..., None, None], math.nan)
 
 
@@ -120,13 +121,6 @@ def _mean_over_pairs(matrix: Tensor, subset: object) -> float | Tensor:
     pairs = mask[..., :, None] & mask[..., None, :] & ~torch.eye(matrix.shape[-1], dtype=torch.bool)
     total = matrix.where(pairs, 0).sum((-2, -1))
     return as_result((total / (number * (number - 1))).where(number >= 2, math.nan))
-
-
-def _bin(codes: Tensor, bins: int) -> Tensor:
-    """The bin of every point in every latent, int64 (..., n, latents): equal widths, the largest in the last."""
-    low, high = codes.amin(-2, keepdim=True), codes.amax(-2, keepdim=True)
-    width = (high - low) / bins
-    return ((codes - low) / width.where(width > 0, 1)).floor().long().clamp(0, bins - 1)
 
 
 def _from_labels(labels: Tensor, bins: int, corrected: bool) -> Tensor:

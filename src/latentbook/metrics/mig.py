@@ -29,7 +29,7 @@ class MIG(NamedTuple):
     """A mutual information gap; leading axes are batch axes, such as the members of a stack.
 
     Attributes:
-        score: the mean gap over factors, 0 to 1 up to rounding; (...), a float where there are no batch axes.
+        score: the mean gap over factors, 0 to 1 up to sampling noise; (...), a float where there are no batch axes.
         per_factor: the gap of each factor, (..., factors), float64.
         mutual_information: of every latent (or subspace) with every factor in nats, (..., latents, factors), float64.
         standard_error: of the score, from the spread over samples; (...), or a float. The choice of the two latents is
@@ -194,7 +194,7 @@ def _by_level(levels: Tensor) -> dict[int, Tensor]:
 
 
 def _groups(subspaces: Sequence[int] | None, latents: int) -> list[tuple[int, int]]:
-    """First and last-but-one position of each group of latents."""
+    """Where each group of latents starts, and where the next one would."""
     sizes = [1] * latents if subspaces is None else list(subspaces)
     if any(not hasattr(size, "__index__") or size < 1 for size in sizes) or sum(sizes) != latents:
         raise ValueError(f"subspaces is {subspaces!r}; expected positive sizes that add up to {latents} latents")

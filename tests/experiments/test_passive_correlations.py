@@ -7,7 +7,8 @@ import math
 import pytest
 import torch
 
-from latentbook.experiments.passive_correlations import course, dependence
+from latentbook.experiments import passive_correlations
+from latentbook.experiments.passive_correlations import Config, course, dependence
 from latentbook.metrics import averaged_mutual_information, total_correlation
 from latentbook.random import Generator
 
@@ -51,3 +52,16 @@ def test_the_course_is_a_mean_over_pairs():
     correlations[1, 0, 0, 2], correlations[1, 0, 1, 2], correlations[1, 0, 0, 1] = 0.4, -0.2, 0.9
     found = course(correlations, [0, 50], torch.tensor([[True, True, False]]))
     assert found["passive_at_0"].tolist() == [0] and found["passive_at_50"].tolist() == pytest.approx([0.3])
+
+
+def test_runs_that_all_diverged_are_stored_with_the_reason(monkeypatch):
+    def fit(model, *args, **options):
+        with torch.no_grad():
+            next(model.parameters()).fill_(math.nan)
+        with pytest.warns(RuntimeWarning):
+            return train(model, *args, **options)
+
+    train = passive_correlations.fit
+    monkeypatch.setattr(passive_correlations, "fit", fit)
+    table = passive_correlations.run(Config("tiny"))
+    assert list(table["error"]) == ["diverged at step 0"] * 2

@@ -8,7 +8,7 @@ import torch
 from latentbook.data import Dataset, sprites
 from latentbook.data.byte_images import ByteImages
 from latentbook.experiments import tradeoff
-from latentbook.experiments._images import posteriors, reliability, scores
+from latentbook.experiments._images import posteriors, scores
 from latentbook.experiments.tradeoff import METHODS, Config, build_model, build_objective, build_prior
 from latentbook.metrics import mig
 from latentbook.objectives import ELBO, TCVAE, FactorVAE
@@ -105,12 +105,6 @@ def test_images_are_encoded_in_blocks_and_scored(monkeypatch):
     assert torch.equal(found["mig"], expected.score)
     assert found["reconstruction"].shape == found["active"].shape == (2,) and found["mig_of"].shape == (2, 2)
     assert torch.allclose(found["elbo"], found["reconstruction"] - found["kl"], atol=1e-3)
-
-
-def test_reliability_is_zero_for_a_collapsed_latent_and_one_for_a_sharp_one():
-    means = torch.stack([torch.zeros(100), torch.arange(100.0)], dim=1)[None]
-    scales = torch.tensor([1.0, 1e-6]).expand(1, 100, 2)
-    assert torch.allclose(reliability(means, scales), torch.tensor([[0.0, 1.0]]))
 
 
 def test_official_files_go_through_the_same_experiment(monkeypatch, tmp_path):

@@ -64,6 +64,9 @@ def test_codes_without_a_position_and_of_some_latents_only():
         (torch.zeros(len(GRID), 2), {"position": ("pos_x", "depth")}, "'depth' is not among the factors"),
         (torch.zeros(len(GRID), 2), {"group": "colour"}, "'colour' is not among the factors"),
         (torch.full((len(GRID), 2), torch.nan), {}, "codes holds"),
+        (torch.zeros(len(GRID), 2), {"latents": [2]}, r"latents is \[2\]; expected indices from 0 to 1"),
+        (torch.zeros(len(GRID), 2), {"latents": []}, r"latents is \[\]"),
+        (torch.zeros(len(GRID), 2), {"row_labels": ["one"]}, r"row_labels is \['one'\]; expected 2 words"),
     ],
 )
 def test_code_plots_refuse_bad_input_by_name(codes, options, words):
@@ -96,6 +99,7 @@ def test_a_trade_off_has_the_means_and_their_errors():
     "series, options, words",
     [
         ({}, {}, "series is empty"),
+        ({"one": []}, {}, r"series has no setting for \['one'\]"),
         ({"one": [([0.0], [1.0])]}, {}, "2 or more"),
         ({"one": [([0.0, 1.0], [1.0])]}, {}, r"series\['one'\]"),
         ({"one": [([0.0, np.inf], [1.0, 2.0])]}, {}, "x of one holds 1 values"),

@@ -175,6 +175,8 @@ def test_a_member_that_diverged_is_empty_and_spoils_no_other():
     assert result.members.loc[1].drop("member").isna().all()
     assert np.allclose(result.members.loc[0, "gap"], alone.members.loc[0, "gap"])
     assert isinstance(result.figure, Figure) and np.isfinite(result.table.loc["gap", "mean"])
+    roles = [role for role in ("active", "mixed", "passive") if result.members[role].max() > 0]
+    assert all(f"{result.table.loc[role, 'mean']:.1f} {role}" in result.alt for role in roles)
 
 
 def test_members_with_data_and_auxiliary_variables_of_their_own():

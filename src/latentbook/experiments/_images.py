@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from latentbook.data import Dataset
-from latentbook.metrics import mig
+from latentbook.metrics import mig, reliability
 from latentbook.models import VAE
 from latentbook.objectives import evidence_lower_bound
 from latentbook.random import Generator
@@ -30,12 +30,6 @@ def posteriors(model: VAE, data: Dataset) -> tuple[Tensor, Tensor]:
         parts.append((q.mean.cpu(), q.stddev.cpu()))
     means, scales = (torch.cat(part, dim=1) for part in zip(*parts, strict=True))
     return means, scales
-
-
-def reliability(means: Tensor, scales: Tensor) -> Tensor:
-    """The share of each latent's variance that its mean code carries, (members, latents): 0 collapsed, 1 sharp."""
-    signal = means.var(1, correction=0)
-    return signal / (signal + scales.square().mean(1))
 
 
 def scores(
@@ -61,6 +55,6 @@ def scores(
         "reconstruction": parts.reconstruction.mean(1),
         "kl": parts.kl.mean(1),
         "elbo": parts.elbo.mean(1),
-        "active": (reliability(means, scales) > ACTIVE).sum(1),
+        "active": (reliability(means, scales.double().square()) > ACTIVE).sum(1),
         "mig_of": gaps.per_factor,
     }

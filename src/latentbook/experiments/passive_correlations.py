@@ -83,6 +83,8 @@ def _measure(config: Config, settings: list[Row], checkpoint: Path | None) -> li
     training = TrainConfig(seeds=tuple(seeds), steps=config.steps, **training)
     resume = {"recorders": recorders, "resume": checkpoint is not None}
     history = fit(model, ELBO(column(settings, "beta")), x, training, **resume)
+    if not bool(history.alive.any()):
+        return rows({}, history)  # there is nothing to report on
     terms = evidence_lower_bound(model, x, Generator(seeds, stream="elbo"), samples=4)
     metrics = {name: getattr(terms, name).mean(1) for name in ("elbo", "reconstruction", "kl")}
     metrics["contrast"] = torch.tensor(report(model, x).members["contrast"].fillna(0.0).to_numpy())

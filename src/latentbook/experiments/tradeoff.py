@@ -179,16 +179,20 @@ class Config(_config.Config):
     scales: ClassVar = {
         "tiny": {
             "dataset": "hearts",
+            "betas": (1.0, 4.0),
+            "gammas": (3.0,),
             "seeds": 2,
             "together": 2,
             "steps": 4,
             "discriminator": (8,),
-            "samples": 50,
+            "samples": 20,
             "images": 100,
         },
         "live": {
             "dataset": "hearts",
-            "seeds": 3,
+            "betas": None,
+            "gammas": None,
+            "seeds": 5,
             "together": 10,
             "steps": None,
             "discriminator": (128, 128, 128),
@@ -197,6 +201,8 @@ class Config(_config.Config):
         },
         "paper": {
             "dataset": "dsprites",
+            "betas": None,
+            "gammas": None,
             "seeds": 50,
             "together": 1,
             "steps": None,

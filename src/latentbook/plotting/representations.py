@@ -85,7 +85,7 @@ def code_plots(
         The figure.
 
     Raises:
-        ValueError: if shapes do not fit, or a name is unknown.
+        ValueError: if shapes do not fit, a name is unknown, or a latent is out of range.
 
     Source: R. T. Q. Chen et al., *Isolating Sources of Disentanglement in Variational Autoencoders*, NeurIPS 2018,
     whose figures look like this.
@@ -99,7 +99,11 @@ def code_plots(
         if name not in names:
             raise ValueError(f"{name!r} is not among the factors; expected one of {names}")
     rows = list(range(values.shape[1])) if latents is None else list(latents)
+    if not rows or not all(0 <= j < values.shape[1] for j in rows):
+        raise ValueError(f"latents is {rows}; expected indices from 0 to {values.shape[1] - 1}")
     labels = list(row_labels) or [f"$z_{{{j + 1}}}$" for j in rows]
+    if len(labels) != len(rows):
+        raise ValueError(f"row_labels is {labels}; expected {len(rows)} words, one for each latent drawn")
     curves = [name for name in names if name not in (position or ()) and name != group]
     columns = [*([position] if position else []), *curves]
     figure, axes = plt.subplots(
@@ -174,13 +178,16 @@ def trade_off(
         What was drawn, one container a method.
 
     Raises:
-        ValueError: if there is no method, a pair differs in length or has fewer than two seeds, a number is NaN or
-            infinite, or ``errors`` is neither of the two.
+        ValueError: if there is no method or setting, a pair differs in length or has fewer than two seeds, a number is
+            NaN or infinite, or ``errors`` is neither of the two.
     """
     if errors not in ("standard error", "deviation"):
         raise ValueError(f"errors is {errors!r}; expected 'standard error' or 'deviation'")
-    if not series:
-        raise ValueError("series is empty; expected at least one method")
+    if not series or not all(map(len, series.values())):
+        found = (
+            "series is empty" if not series else f"series has no setting for {[k for k, v in series.items() if not v]}"
+        )
+        raise ValueError(f"{found}; expected at least one method, and one setting for each")
     drawn = []
     for (name, settings), marker, stroke in zip(series.items(), cycle(_MARKERS), cycle(_STROKES)):
         pairs = [(as_array(x, f"x of {name}"), as_array(y, f"y of {name}")) for x, y in settings]

@@ -48,9 +48,10 @@ def describe(latents: pd.DataFrame, correlations: Mapping[str, Tensor], factors:
     """The figure in words, for those who cannot see it."""
     parts = []
     if "role" in latents:
-        counts = latents.groupby("member")["role"].value_counts().unstack(fill_value=0)
+        alive = latents[latents["role"] != ""]  # a member that diverged has no roles
+        counts = alive.groupby("member")["role"].value_counts().unstack(fill_value=0)
         words = [f"{counts[role].mean():.1f} {role}" for role in _LOOKS if role in counts]
-        parts.append(f"{len(counts)} members, on average {', '.join(words)} latents")
+        parts.append(f"{latents['member'].nunique()} members, on average {', '.join(words)} latents")
     for name, matrix in correlations.items():
         apart = matrix.numpy()[~np.eye(len(matrix), dtype=bool)]
         largest = f"{apart.max():.2f}" if apart.size else "none"

@@ -200,13 +200,15 @@ def test_the_grid_is_kept_on_disk(small, tmp_path, monkeypatch):
     assert torch.equal(sprites.load(progress=False).images, small)
 
 
-@pytest.mark.parametrize("damage", ["a bit", "the end", "everything", "a pickle"])
+@pytest.mark.parametrize("damage", ["a bit", "the header", "the end", "everything", "a pickle"])
 def test_a_damaged_file_is_made_again(small, tmp_path, damage):
     sprites.load(tmp_path, progress=False)
     path = tmp_path / "sprites.npy"
     content = bytearray(path.read_bytes())
     if damage == "a bit":
         content[-7] ^= 1
+    if damage == "the header":
+        content[content.index(b"}")] = ord("(")  # a bracket that never closes
     path.write_bytes({"the end": content[:-1], "everything": b""}.get(damage, content))
     if damage == "a pickle":
         np.save(path, np.array([{}], dtype=object), allow_pickle=True)

@@ -8,6 +8,7 @@ import tempfile
 import warnings
 from collections.abc import Callable
 from pathlib import Path
+from tokenize import TokenError
 
 import numpy as np
 
@@ -40,7 +41,7 @@ def stored(path: Path, make: Callable[[], np.ndarray], sha256: str) -> np.ndarra
     if path.exists():
         try:
             return _read(path, sha256)
-        except (OSError, EOFError, ValueError) as error:
+        except (OSError, EOFError, ValueError, TokenError) as error:  # the last from numpy's reading of a header
             warnings.warn(f"{path} is damaged ({error}); making it again", RuntimeWarning, stacklevel=3)
     array = make()
     if (found := _digest(array)) != sha256:

@@ -28,6 +28,7 @@ import zipfile
 import zlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from tokenize import TokenError
 
 import numpy as np
 import torch
@@ -48,7 +49,7 @@ StrPath = str | os.PathLike[str]
 
 _SIDE = 64
 _CHUNK = 4096  # pictures read at a time
-_DAMAGE = (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile, zlib.error)
+_DAMAGE = (OSError, EOFError, ValueError, KeyError, TokenError, zipfile.BadZipFile, zlib.error)
 
 
 def load(name: str, path: StrPath, **options: str | None) -> Dataset:

@@ -43,7 +43,7 @@ class Case:
     """What differs from the plain case.
 
     Attributes:
-        process: options of :meth:`SegmentProcess.random`.
+        process: options of ``SegmentProcess.random``.
         modulates: what of the model's prior depends on u.
         shuffled: share of the labels that are exchanged at random before the model sees them.
         u: "labels", or "time" for a continuous u with smoothly changing scales.

@@ -146,7 +146,7 @@ class Config(_config.Config):
     dataset: Literal["hearts", "ellipses", "dsprites", "faces3d", "cars3d"] | None = None
     """Reduced sprites (hearts, ellipses), all of dSprites as rendered here, or files of your own (see path)."""
     path: Path | None = None
-    """Where the official files are: needed for faces3d and cars3d, possible for dsprites."""
+    """Place of the official files, needed for faces3d and cars3d, possible for dsprites."""
     methods: tuple[Method, ...] = METHODS
     """Four methods, two controls, learned exponents, and FactorVAE."""
     betas: tuple[float, ...] | None = None
@@ -156,7 +156,7 @@ class Config(_config.Config):
     seeds: int | None = None
     """Seeds for every method and weight."""
     together: int | None = None
-    """Seeds trained in one fit: many small models at a time, few large ones."""
+    """Seeds trained in one fit; many small models at a time, few large ones."""
     subspaces: tuple[int, ...] | None = None
     """Latents in each subspace of the ISA priors; their sum is the number of latents."""
     inner: float | None = None

@@ -1,7 +1,7 @@
 """The look of the book's figures, and the drawings that its chapters share.
 
 Arrays may be numpy arrays, nested lists or torch tensors, on any device, with or without gradient. Colours come from
-:data:`COLOURS`; lines are labelled where they end rather than in a legend.
+``COLOURS``; lines are labelled where they end rather than in a legend.
 """
 
 from latentbook.plotting.drawings import Spread, ellipse, image_grid, label_lines, spread

@@ -65,8 +65,8 @@ class TrainConfig:
 
     Attributes:
         seeds: one per member; a seed fixes a member's batches and noise. Members with the same seed share them, so
-            that methods are compared on equal terms; on data held in memory, a seed common to all spares all but one
-            copy of each batch.
+            that methods and betas are compared on equal terms; on data held in memory, a seed common to all spares all
+            but one copy of each batch. Members of different seeds never share a batch: they would not be independent.
         steps: number of optimiser steps.
         batch_size: data points per member and step.
         learning_rate: Adam's step size; one number, or one per member.
@@ -80,6 +80,13 @@ class TrainConfig:
         checkpoint: file for checkpoints (safetensors), None for none.
         checkpoint_every: steps between checkpoints; the last step is always saved.
         device: "auto" (CUDA where there is one), "cpu", "cuda", "cuda:1", ...
+        compile: True makes one compiled graph of the whole step, gradient and Adam (and on CUDA records it, so that a
+            step is one launch); False runs operation by operation. Results agree up to rounding. "auto" compiles where
+            there is a compiler and the run is long enough to repay the half minute that compiling takes.
+        precision: "float32" keeps the model's own type. "bfloat16" multiplies matrices in bfloat16: the weights that
+            Adam moves, means and log-variances, KL, total correlation, densities and sums stay in float32.
+        tf32: let CUDA round the factors of float32 matrix products to TF32 during the run; the setting found before
+            is put back.
     """
 
     seeds: tuple[int, ...] = (0,)
@@ -96,6 +103,9 @@ class TrainConfig:
     checkpoint: Path | None = None
     checkpoint_every: int = 1000
     device: str = "auto"
+    compile: bool | str = "auto"
+    precision: str = "float32"
+    tf32: bool = False
 
     def __post_init__(self) -> None:
         def put(name: str, value: object) -> None:
@@ -112,6 +122,12 @@ class TrainConfig:
             raise ValueError(f"warmup is {self.warmup!r}; expected an integer from 0 to steps = {self.steps}")
         if self.decay not in ("cosine", "none"):
             raise ValueError(f"decay is {self.decay!r}; expected 'cosine' or 'none'")
+        if self.compile not in (True, False, "auto"):
+            raise ValueError(f"compile is {self.compile!r}; expected True, False or 'auto'")
+        if self.precision not in ("float32", "bfloat16"):
+            raise ValueError(f"precision is {self.precision!r}; expected 'float32' or 'bfloat16'")
+        if not isinstance(self.tf32, bool):
+            raise ValueError(f"tf32 is {self.tf32!r}; expected True or False")
         if not isinstance(self.device, str):
             raise ValueError(f"device is {self.device!r}; expected a name such as 'auto', 'cpu' or 'cuda'")
         for name, ramp in self.schedules.items():
@@ -150,7 +166,8 @@ class TrainConfig:
     def fingerprint(self) -> dict[str, object]:
         """What must agree between a checkpoint and the run that continues it, as plain JSON values."""
         values = dataclasses.asdict(self)
-        return {name: values[name] for name in values if name not in ("checkpoint", "checkpoint_every", "device")}
+        free = ("checkpoint", "checkpoint_every", "device", "compile", "tf32")
+        return {name: values[name] for name in values if name not in free}
 
 
 def _positive_integer(name: str, value: object) -> None:

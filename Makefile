@@ -4,13 +4,16 @@
 # make serve     show the site on http://127.0.0.1:$(PORT)
 # make chapter NAME=question/what-a-vae-maximises    run one chapter, renew its references, rebuild
 # make notebooks renew all reference outputs and measurements
+# JOBS=4 runs the tests in four processes instead of two
 # make clean     remove what was built; the virtual environment stays
 PYTHON ?= python3
 VENV   ?= .venv
 PORT   ?= 8000
+JOBS   ?= 2
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.latentbook
 CACHE  := _build/.jupyter_cache
+SPREAD := -n $(JOBS) --dist loadfile
 PIP    := $(BIN)/python -m pip install --quiet --constraint constraints.txt
 export OMP_NUM_THREADS ?= 1
 export PATH := $(abspath $(BIN)):$(PATH)
@@ -43,13 +46,13 @@ lint: $(STAMP)
 	$(BIN)/lint-imports --no-cache
 
 unit: $(STAMP)
-	$(BIN)/python -m pytest --ignore=tests/site tests
+	$(BIN)/python -m pytest $(SPREAD) --ignore=tests/site tests
 
 # nbval hands what it computed to the book's cache, so a chapter runs once for the comparison and the site together
 chapters-compared: $(STAMP)
 	$(BIN)/python tools/notebooks.py --check
 	$(BIN)/python tools/cache.py
-	$(BIN)/python -m pytest -p tools.feed_cache --feed-cache=$(CACHE) --nbval-lax --nbval-current-env \
+	$(BIN)/python -m pytest $(SPREAD) -p tools.feed_cache --feed-cache=$(CACHE) --nbval-lax --nbval-current-env \
 	  --nbval-cell-timeout=300 book
 
 site: book

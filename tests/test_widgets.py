@@ -59,6 +59,57 @@ def test_the_link_is_one_that_the_browser_follows():
     assert [link["target"] for link in ours] == [[f"IPY_MODEL_{stack.model_id}", "selected_index"]]
 
 
+def bar(height, width):
+    figure, ax = plt.subplots(figsize=(2, 1))
+    ax.bar([0], [height], width)
+    ax.set(xlim=(-1, 1), ylim=(0, 10))
+    return figure
+
+
+def test_two_sliders_choose_one_of_all_combinations():
+    look = {"label": ("height", "width"), "alt": "height {}, width {}", "start": (1, 2)}
+    *controls, stack = slider(bar, [2, 8], [0.1, 0.5, 1], **look).children
+    assert [(c.description, c.index, len(c.options)) for c in controls] == [("height", 1, 2), ("width", 2, 3)]
+    rows = [[attributes(frame)["alt"] for frame in inner.children] for inner in stack.children]
+    assert rows == [[f"height {h}, width {w}" for w in ("0.1", "0.5", "1")] for h in ("2", "8")]
+    assert (stack.selected_index, [inner.selected_index for inner in stack.children]) == (1, [2, 2])
+    assert not (pixels(stack.children[0].children[2]) == pixels(stack.children[1].children[2])).all()
+    state = ipywidgets.Widget.get_manager_state()["state"].values()
+    links = [entry["state"] for entry in state if entry["model_name"] == "LinkModel"]
+    for control, stacks in ((controls[0], [stack]), (controls[1], stack.children)):
+        ours = [link["target"] for link in links if link["source"] == [f"IPY_MODEL_{control.model_id}", "index"]]
+        assert ours == [[f"IPY_MODEL_{each.model_id}", "selected_index"] for each in stacks]
+
+
+def test_two_sliders_each_with_its_own_words_or_the_same_for_both():
+    look = {"label": ("height", "width"), "alt": lambda height, width: f"{height} by {width}"}
+    own = slider(bar, [2, 8], [1, 2], value_format=("{} m", lambda v: f"{v} px"), start=1, **look)
+    assert [control._options_labels for control in own.children[:2]] == [("2 m", "8 m"), ("1 px", "2 px")]
+    assert [control.index for control in own.children[:2]] == [1, 1]
+    assert attributes(own.children[2].children[1].children[0])["alt"] == "8 by 1"
+
+
+@pytest.mark.parametrize(
+    "options, words",
+    [
+        ({"label": "β"}, r"label is 'β'; expected a different name for each of 2"),
+        ({"label": ("β",)}, r"label is \('β',\); expected one for each of 2"),
+        ({"start": (0, 3)}, "start is 3; expected a position from 0 to 1"),
+        ({"start": (0, 0, 0)}, "start is .*; expected one for each of 2"),
+        ({"alt": lambda height, width: ""}, "alt is '' at 2, 1"),
+        ({"max_megabytes": 1e-3}, "after 1 of 4"),
+    ],
+)
+def test_two_sliders_refuse_bad_input_by_name(options, words):
+    with pytest.raises(ValueError, match=words):
+        slider(bar, [2, 8], [1, 2], **{"label": ("height", "width"), "alt": "{} {}", **options})
+
+
+def test_no_values_are_refused_by_name():
+    with pytest.raises(ValueError, match="values is missing"):
+        slider(picture, label="β", alt="{}")
+
+
 def test_no_figure_stays_open():
     other = plt.figure()
     slider(picture, [1, 2], label="β", alt="{}")
@@ -109,5 +160,5 @@ def test_words_by_function_and_values_that_are_text():
 def test_bad_input_is_refused_by_name(options, error, words):
     arguments = {"render": picture, "values": [1, 2], "label": "β", "alt": "a bar of {}", **options}
     with pytest.raises(error, match=words):
-        slider(**arguments)
+        slider(arguments.pop("render"), arguments.pop("values"), **arguments)
     assert plt.get_fignums() == []

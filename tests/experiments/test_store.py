@@ -15,6 +15,7 @@ from latentbook.experiments import StoreError, load_results
 from latentbook.experiments import _store as store
 from latentbook.experiments._config import Config
 from latentbook.experiments._store import Group, collect
+from latentbook.training import _runs
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,7 @@ class Runs:
 
 def kill_after(monkeypatch: pytest.MonkeyPatch, writes: int) -> None:
     """Let the process die at the moment when it would put one more file in its place."""
-    left, original = [writes], store.write_atomically
+    left, original = [writes], _runs.write_atomically
 
     def dying(path: Path, text: str) -> None:
         if not left[0]:
@@ -57,7 +58,8 @@ def kill_after(monkeypatch: pytest.MonkeyPatch, writes: int) -> None:
         left[0] -= 1
         original(path, text)
 
-    monkeypatch.setattr(store, "write_atomically", dying)
+    for module in (store, _runs):
+        monkeypatch.setattr(module, "write_atomically", dying)
 
 
 def test_a_scale_fills_what_is_not_given_and_nothing_else():

@@ -136,4 +136,4 @@ def test_bad_settings_are_refused_by_name(options, words):
 
 def test_official_files_need_a_path():
     with pytest.raises(ValueError, match="path is None"):
-        tradeoff.run(Config("tiny", dataset="faces3d", methods=("beta-vae",)))
+        Config("tiny", dataset="faces3d", methods=("beta-vae",))

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import ClassVar, Literal
 
 Scale = Literal["tiny", "live", "paper"]
-_HOW = ("out", "resume", "device", "threads", "path")  # fields that do not decide what is computed
+_HOW = ("out", "resume", "device", "jobs", "threads", "progress", "path")  # fields that do not decide what is computed
 
 
 @dataclass(frozen=True)
@@ -24,8 +24,12 @@ class Config:
     """Keep runs that are stored already; otherwise start afresh and replace them."""
     device: str = "auto"
     """"auto" (CUDA where there is one), "cpu", "cuda", ..."""
+    jobs: int | None = None
+    """Processes; None for what ``joblib.parallel_config`` says and, without it, none besides this one."""
     threads: int = 1
-    """Torch threads during the run: small models are fastest on one."""
+    """Torch threads of each process during the run: small models are fastest on one."""
+    progress: bool | None = None
+    """A bar of runs done, rate and time left. None: on a terminal. True: in a notebook as well."""
 
     scales: ClassVar[Mapping[str, Mapping[str, object]]] = {"tiny": {}, "live": {}, "paper": {}}
 

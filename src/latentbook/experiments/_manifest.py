@@ -1,13 +1,11 @@
-"""How a table of results came about, and files that are written whole or not at all."""
+"""How a table of results came about."""
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
-import os
 import platform
 import subprocess
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -74,28 +72,3 @@ def commit() -> str | None:
         return git("rev-parse", "HEAD") + (" and changes" if changed else "")
     except (OSError, subprocess.CalledProcessError):
         return None
-
-
-@contextlib.contextmanager
-def threads(number: int) -> Iterator[None]:
-    """So many torch threads, and the setting found before put back."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(number)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
-
-
-def write_atomically(path: Path, text: str) -> None:
-    """Write a file to a partial one beside it, flushed to disk, then renamed in one step."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.partial")
-    try:
-        with open(partial, "w", encoding="utf-8", newline="\n") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)

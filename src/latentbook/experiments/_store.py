@@ -13,48 +13,27 @@ from __future__ import annotations
 
 import json
 import shutil
-import time
-import warnings
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pandas as pd
-from tqdm import tqdm
 
 from latentbook.experiments._config import Config
-from latentbook.experiments._manifest import SCHEMA, digest, provenance, threads, write_atomically
+from latentbook.experiments._manifest import SCHEMA, digest, provenance
+from latentbook.training._runs import Group, Result, Row, write_atomically
+from latentbook.training.sweep import run_groups, table
 
-Row = dict[str, object]
+__all__ = ["Group", "Row", "StoreError", "collect", "load_results"]
 
 
 class StoreError(ValueError):
     """Stored results that are damaged, or belong to another run."""
 
 
-@dataclass(frozen=True)
-class Group:
-    """Runs that are trained together: the members of one fit.
-
-    Attributes:
-        name: of the group, the beginning of its files' names.
-        settings: method, parameters and seed of every run, plain values.
-        measure: called with the path of a checkpoint (None: keep nothing); trains, and returns the metrics of every
-            run in the order of ``settings``. A run that failed has the entry "error" instead.
-    """
-
-    name: str
-    settings: Sequence[Row]
-    measure: Callable[[Path | None], Sequence[Row]]
-
-    def rows(self, checkpoint: Path | None = None) -> list[Row]:
-        """Settings, metrics and error of every run."""
-        metrics = self.measure(checkpoint)
-        return [{**s, **m, "error": m.get("error", "")} for s, m in zip(self.settings, metrics, strict=True)]
-
-
 def collect(experiment: str, config: Config, groups: Sequence[Group]) -> pd.DataFrame:
     """Run what is not stored yet and return one row a run.
+
+    A run that raised is a row with its error. Its folder stays, and the next call tries such runs again.
 
     Args:
         experiment: its name, as on the command line.
@@ -64,9 +43,9 @@ def collect(experiment: str, config: Config, groups: Sequence[Group]) -> pd.Data
     Raises:
         StoreError: if ``out`` holds results of another config and ``resume`` is True, or a table that was changed.
     """
+    how = {"jobs": config.jobs, "threads": config.threads, "progress": config.progress, "label": experiment}
     if config.out is None:
-        with threads(config.threads):
-            return _table([row for group in _bar(groups, experiment) for row in group.rows()])
+        return table([result.row for result in run_groups(groups, **how)])
     folder = config.out / experiment
     partial = folder / f"{config.scale}.partial"
     if config.resume and not partial.exists() and config.scale in _manifest(folder):
@@ -75,14 +54,9 @@ def collect(experiment: str, config: Config, groups: Sequence[Group]) -> pd.Data
     if not config.resume:
         shutil.rmtree(partial, ignore_errors=True)
     _claim(partial, config)
-    with threads(config.threads):
-        stored = [row for group in _bar(groups, experiment) for row in _run(partial, group)]
+    results = run_groups(groups, folder=partial, **how)
     keys = list(dict.fromkeys(name for group in groups for settings in group.settings for name in settings))
-    return _merge(folder, partial, experiment, config, stored, keys)
-
-
-def _bar(groups: Sequence[Group], experiment: str) -> tqdm:
-    return tqdm(groups, desc=experiment, unit="group", disable=None)
+    return _merge(folder, partial, experiment, config, results, keys)
 
 
 def load_results(experiment: str, scale: str = "paper", *, folder: Path | None = None) -> pd.DataFrame | None:
@@ -128,54 +102,18 @@ def _check_config(path: Path, story: Mapping[str, object], config: Config) -> No
             raise StoreError(f"{path} has {name} = {found!r}; expected {wanted!r}, or --no-resume to replace it")
 
 
-def _run(partial: Path, group: Group) -> list[Row]:
-    """The stored rows of a group, each with the seconds it took, after running it where one is missing."""
-    paths = [partial / f"{group.name}-{number:04d}.json" for number in range(len(group.settings))]
-    stored = [_row(path, settings) for path, settings in zip(paths, group.settings, strict=True)]
-    if None not in stored:
-        return stored
-    checkpoint = partial / f"{group.name}.safetensors"
-    begin = time.perf_counter()
-    rows = group.rows(checkpoint)
-    seconds = (time.perf_counter() - begin) / len(rows)
-    stored = [{"row": row, "seconds": seconds} for row in rows]
-    for path, entry in zip(paths, stored, strict=True):
-        write_atomically(path, json.dumps(entry))
-    checkpoint.unlink(missing_ok=True)
-    return stored
-
-
-def _row(path: Path, settings: Row) -> Row | None:
-    """A stored row, None where it is missing or must be computed again."""
-    if not path.exists():
-        return None
-    try:
-        entry = json.loads(path.read_text(encoding="utf-8"))
-        same = settings.items() <= entry["row"].items() and entry["seconds"] >= 0
-    except (ValueError, KeyError, TypeError, AttributeError):
-        same = False
-    if not same:
-        warnings.warn(f"{path} is damaged or another run's; it is computed again", RuntimeWarning, stacklevel=4)
-    return entry if same else None
-
-
 def _merge(
-    folder: Path, partial: Path, experiment: str, config: Config, stored: Sequence[Row], keys: Sequence[str]
+    folder: Path, partial: Path, experiment: str, config: Config, results: Sequence[Result], keys: Sequence[str]
 ) -> pd.DataFrame:
-    """Write table and manifest, and remove what was kept on the way."""
+    """Write table and manifest, and remove what was kept on the way, unless there are runs to try again."""
     path = folder / f"{config.scale}.csv"
-    write_atomically(path, _table([entry["row"] for entry in stored]).to_csv(index=False))
-    seconds = sum(entry["seconds"] for entry in stored)
+    write_atomically(path, table([result.row for result in results]).to_csv(index=False))
+    seconds = sum(result.seconds for result in results)
     story = provenance(experiment, config, seconds=seconds, keys=keys, files=[path])
     write_atomically(folder / "manifest.json", json.dumps(_manifest(folder) | {config.scale: story}, indent=2) + "\n")
-    shutil.rmtree(partial)
+    if not any(result.raised for result in results):
+        shutil.rmtree(partial)
     return _read(folder, config.scale)
-
-
-def _table(rows: Sequence[Row]) -> pd.DataFrame:
-    """One row a run, the error last."""
-    table = pd.DataFrame(rows)
-    return table[[name for name in table.columns if name != "error"] + ["error"]]
 
 
 def _manifest(folder: Path) -> dict[str, dict[str, object]]:

@@ -8,6 +8,7 @@ same shape with variance 1.
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -77,15 +78,6 @@ def _dsprites(path: Path | None) -> Dataset:
     return sprites.load() if path is None else loaders.load("dsprites", path)
 
 
-def _official(name: str) -> Callable[[Path | None], Dataset]:
-    def load(path: Path | None) -> Dataset:
-        if path is None:
-            raise ValueError(f"path is None; expected the place of the official files, since dataset is {name!r}")
-        return loaders.load(name, path)
-
-    return load
-
-
 _POSITION = ("pos_x", "pos_y")
 _REDUCED = {
     "network": "small",
@@ -120,14 +112,14 @@ SETTINGS: dict[str, Setting] = {
         **_BIG,
     ),
     "faces3d": Setting(
-        _official("faces3d"),
+        lambda path: loaders.load("faces3d", path),
         ("azimuth", "elevation", "lighting"),
         betas=(1.0, 1.5, 2.0, 2.5, 3.0, 4.0),
         gammas=tuple(map(float, range(1, 11))),
         **_CONV,
     ),
     "cars3d": Setting(
-        _official("cars3d"),
+        lambda path: loaders.load("cars3d", path),
         ("elevation", "azimuth"),
         betas=(1.0, 2.0, 3.0, 4.0),
         gammas=tuple(map(float, range(1, 11))),
@@ -220,6 +212,8 @@ class Config(_config.Config):
         for name in ("betas", "gammas"):
             if not all(math.isfinite(weight) and weight >= 0 for weight in getattr(self, name)):
                 raise ValueError(f"{name} is {getattr(self, name)}; expected finite weights of at least 0")
+        if self.path is None and self.dataset in ("faces3d", "cars3d"):
+            raise ValueError(f"path is None; expected the place of the official files, as dataset is {self.dataset!r}")
         if not 0 <= self.anneal <= 1:
             raise ValueError(f"anneal is {self.anneal}; expected a share of training, 0 to 1")
 
@@ -230,20 +224,12 @@ class Config(_config.Config):
 
 def run(config: Config) -> pd.DataFrame:
     """One row a method, weight (beta; gamma for FactorVAE) and seed."""
-    setting, data = SETTINGS[config.dataset], None
-
-    def dataset() -> Dataset:
-        nonlocal data
-        if data is None:
-            data = setting.load(config.path)
-        return data
-
     groups = []
     for method in config.methods:
         for first in range(0, config.seeds, config.together):
             some = range(first, min(first + config.together, config.seeds))
             members = grid(dataset=[config.dataset], method=[method], weight=config.weights(method), seed=some)
-            groups.append(Group(f"{method}-{first}", members, partial(_measure, config, dataset, members)))
+            groups.append(Group(f"{method}-{first}", members, partial(_measure, config, members)))
     return collect("tradeoff", config, groups)
 
 
@@ -313,8 +299,14 @@ def train(
     return model, fit(model, objective, data, training, resume=resume, progress=progress)
 
 
-def _measure(config: Config, dataset: Callable[[], Dataset], members: list[Row], checkpoint: Path | None) -> list[Row]:
-    data = dataset()
+@functools.lru_cache(maxsize=1)
+def _load(dataset: str, path: Path | None) -> Dataset:
+    """The data, once in each process."""
+    return SETTINGS[dataset].load(path)
+
+
+def _measure(config: Config, members: list[Row], checkpoint: Path | None) -> list[Row]:
+    data = _load(config.dataset, config.path)
     model, history = train(config, data, members, checkpoint=checkpoint)
     scored = SETTINGS[config.dataset].scored
     columns = [data.factor_names.index(name) for name in scored]

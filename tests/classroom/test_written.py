@@ -48,7 +48,7 @@ WAYS_ROUND = {
     "instance": IMPORT + "class Gap:\n    def __call__(self, z, s):\n        return mcc(z, s)\ngap = Gap()",
     "object": "from latentbook.models.linear import FactorAnalysis\nimport torch\n"
     "fa = FactorAnalysis(torch.ones(1, 2, 1), torch.ones(1, 2))\ndef gap(m):\n    return fa.log_likelihood(m)",
-    "copied code": "import types\nfrom latentbook.metrics import mcc\ngap = types.FunctionType(mcc.__code__, globals())",
+    "copied code": IMPORT + "import types\ngap = types.FunctionType(mcc.__code__, globals())",
     "renamed": IMPORT + "mcc.__module__ = '__main__'\ndef gap(z, s):\n    return mcc(z, s)",
     "builtin": "gap = abs",
     "no function": "gap = 3.0",

@@ -122,6 +122,17 @@ def test_results_of_another_config_are_not_mixed_in(tmp_path, monkeypatch):
     assert load_results("toy", "tiny", folder=tmp_path).attrs["manifest"]["config"]["steps"] == 3
 
 
+def test_a_setting_newer_than_the_results_had_its_usual_value(tmp_path):
+    collect("toy", Toy("tiny", out=tmp_path), Runs().groups())
+    path = tmp_path / "toy" / "manifest.json"
+    story = json.loads(path.read_text())
+    del story["tiny"]["config"]["power"]
+    path.write_text(json.dumps(story))
+    assert len(collect("toy", Toy("tiny", out=tmp_path), Runs().groups())) == 6
+    with pytest.raises(StoreError, match=r"manifest.json has power = 2.0; expected 3.0"):
+        collect("toy", Toy("tiny", power=3.0, out=tmp_path), Runs().groups())
+
+
 @pytest.mark.parametrize("content", ["", "{", "[]", '{"row": {"method": "one"}, "seconds": 1}', '{"seconds": 1}'])
 def test_a_damaged_row_is_computed_again(tmp_path, monkeypatch, content):
     whole = collect("toy", Toy("tiny", out=tmp_path / "whole"), Runs().groups())

@@ -27,6 +27,7 @@ from latentbook.classroom.planted import Planted
 
 BASE = "base"
 KINDS = ("autograded", "manual")
+MARK = "latentbook"  # the metadata of ours, of notebooks and of cells
 
 
 @dataclass(frozen=True)
@@ -100,7 +101,9 @@ def load(name: str, variant: str = BASE, *, folder: Path | None = None) -> Assig
     return Assignment(
         name=name,
         variant=variant,
-        notebook=_notebook(render((place / "assignment.md").read_text(encoding="utf-8"), "assignment.md"), name),
+        notebook=_notebook(
+            render((place / "assignment.md").read_text(encoding="utf-8"), "assignment.md"), name, variant
+        ),
         planted=tuple(replace(error, code=render(error.code, "planted.py").strip("\n")) for error in planted),
         marking=render(marking, "marking.md"),
     )
@@ -118,6 +121,11 @@ def kind_of(cell: NotebookNode) -> str:
     if grading.get("solution"):
         return "answer"
     return "locked" if grading.get("locked") else "free"
+
+
+def is_answer(cell: NotebookNode) -> bool:
+    """Whether a cell's text is the student's."""
+    return kind_of(cell) in ("answer", "manual") and not cell.metadata.nbgrader.get("task")
 
 
 def grade_id(cell: NotebookNode) -> str | None:
@@ -190,12 +198,13 @@ def _tokens(salt: str) -> Callable[..., str]:
     return token
 
 
-def _notebook(text: str, name: str) -> NotebookNode:
+def _notebook(text: str, name: str, variant: str) -> NotebookNode:
     """The notebook of rendered Markdown, with an id for every cell that stays the same."""
     notebook = jupytext.reads(text, fmt="md:myst")
     notebook.nbformat, notebook.nbformat_minor = 4, 5
     notebook.metadata.pop("jupytext", None)
     notebook.metadata["language_info"] = {"name": "python"}
+    notebook.metadata[MARK] = {"assignment": name, "variant": variant}
     seen: set[str] = set()
     for number, cell in enumerate(notebook.cells):
         cell["id"] = f"{name[:50]}-{number:03d}"

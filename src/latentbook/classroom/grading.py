@@ -7,6 +7,7 @@ behind the cell that they followed. So edited, deleted or doubled test cells cha
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from copy import deepcopy
 from dataclasses import dataclass, field
@@ -16,11 +17,10 @@ from typing import Any
 import nbformat
 from nbformat import NotebookNode
 
-from latentbook.classroom.assignment import grade_id, kind_of
+from latentbook.classroom.assignment import MARK, grade_id, is_answer, kind_of
 from latentbook.classroom.sandbox import Cell, Limits, Outcome, run_cells
 
 HIDDEN = "a hidden check failed"
-MARK = "latentbook"  # the cells' metadata where verdicts are kept
 _SIZE = 20_000_000  # bytes of a submission
 _ADDED = 100  # cells that a student may add
 _RUNS = {"test": "test", "locked": "given"}
@@ -155,6 +155,9 @@ def assemble(source: NotebookNode, submission: NotebookNode | None) -> tuple[Not
             added.setdefault(place, []).append(cell)
     if submission is not None:
         notes.extend(_compared(known, answers))
+        other = submission.metadata.get(MARK)
+        if other and other != source.metadata.get(MARK):
+            notes.append(f"It was written for {json.dumps(other)[:100]}.")
     spare = _ADDED
     notebook = deepcopy(source)
     notebook.cells, cells = [], notebook.cells
@@ -171,12 +174,11 @@ def assemble(source: NotebookNode, submission: NotebookNode | None) -> tuple[Not
 
 def _compared(known: dict[str, NotebookNode], answers: dict[str, NotebookNode]) -> Iterator[str]:
     for name, cell in known.items():
-        kind = kind_of(cell)
         if name not in answers:
-            yield f"The cell {name} is missing{'' if kind in ('answer', 'manual') else '; it was put back'}."
-        elif kind in ("answer", "manual") and answers[name].cell_type != cell.cell_type:
+            yield f"The cell {name} is missing{'' if is_answer(cell) else '; it was put back'}."
+        elif is_answer(cell) and answers[name].cell_type != cell.cell_type:
             yield f"The cell {name} is no longer {cell.cell_type}; it counts as missing."
-        elif kind == "test" and _edited(cell, answers[name]):
+        elif kind_of(cell) == "test" and _edited(cell, answers[name]):
             yield f"The test {name} was edited; the original was run."
 
 
@@ -198,7 +200,7 @@ def visible(source: str) -> str:
 
 
 def _answered(cell: NotebookNode, answers: dict[str, NotebookNode]) -> NotebookNode:
-    if kind_of(cell) in ("answer", "manual") and not cell.metadata.nbgrader.get("task"):
+    if is_answer(cell):
         answer = answers.get(grade_id(cell))
         fits = answer is not None and answer.cell_type == cell.cell_type
         cell.source = answer.source if fits else ""

@@ -1,0 +1,6 @@
+"""The slope."""
+
+
+def constants(rng):
+    """One number."""
+    return {"slope": int(rng.integers(2, 1000))}

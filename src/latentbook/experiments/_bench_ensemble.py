@@ -16,6 +16,8 @@ from latentbook.random import Generator
 from latentbook.training import TrainConfig
 
 SIZE, HIDDEN, BATCH = 3, (30, 30), 64  # those of the published runs on three factors
+WIDE = (256, 256)
+STACKS = (1, 2, 5, 10, 20, 50, 100)  # as far as the config's members go
 
 
 def comparisons(config) -> list[Comparison]:
@@ -33,10 +35,24 @@ def comparisons(config) -> list[Comparison]:
     return [Comparison(f"small MLP, {config.members} seeds", "us a step and seed", 1e6, ways)]
 
 
-def a_model(seeds: Sequence[int], device: torch.device | str = "cpu") -> VAE:
+def stacks(config) -> list[Comparison]:
+    """The cost of a step of one seed in stacks of several sizes: a small network, and a wide one."""
+    device = TrainConfig(device=config.device).resolve_device()
+    sizes = [size for size in STACKS if size <= config.members]
+    found = []
+    for what, hidden, steps in (("small MLP", HIDDEN, config.steps), ("wide MLP", WIDE, -(-config.steps // 5))):
+        x = Generator(0, device=device, stream="data").normal(4096, SIZE)[0]
+        ways = {
+            f"{size} seed{'s' * (size > 1)}": partial(_fit, x, size, steps, hidden, compile=False) for size in sizes
+        }
+        found.append(Comparison(f"stack, {what}", "us a step and seed", 1e6, ways))
+    return found
+
+
+def a_model(seeds: Sequence[int], device: torch.device | str = "cpu", hidden: tuple[int, ...] = HIDDEN) -> VAE:
     """The untrained stack."""
     generator = Generator(seeds, device=device)
-    return VAE.mlp(SIZE, SIZE, hidden=HIDDEN, separate=False, initial_log_variance=0.0, generator=generator)
+    return VAE.mlp(SIZE, SIZE, hidden=hidden, separate=False, initial_log_variance=0.0, generator=generator)
 
 
 def plain(model: VAE, member: int = 0) -> PlainVAE:
@@ -45,10 +61,10 @@ def plain(model: VAE, member: int = 0) -> PlainVAE:
     return PlainVAE(*networks, bernoulli=False)
 
 
-def _fit(x: Tensor, members: int, steps: int, **options: object) -> Timer:
+def _fit(x: Tensor, members: int, steps: int, hidden: tuple[int, ...] = HIDDEN, **options: object) -> Timer:
     seeds = tuple(range(members))
     options |= {"seeds": seeds, "batch_size": BATCH, "device": x.device.type}
-    return fit_timer(lambda: (a_model(seeds, x.device), ELBO()), x, steps, members, **options)
+    return fit_timer(lambda: (a_model(seeds, x.device, hidden), ELBO()), x, steps, members, **options)
 
 
 def _loop(x: Tensor, steps: int, compiled: bool) -> Timer:

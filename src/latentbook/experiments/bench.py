@@ -28,6 +28,7 @@ from latentbook.experiments._store import Group, Row, collect
 
 SECTIONS = {
     "ensemble": _bench_ensemble.comparisons,
+    "stack": _bench_ensemble.stacks,
     "ivae": _bench_ivae.comparisons,
     "mlp": _bench_images.mlp,
     "tcvae": _bench_images.tcvae,
@@ -35,7 +36,7 @@ SECTIONS = {
     "metrics": _bench_metrics.comparisons,
     "priors": _bench_priors.comparisons,
 }
-"""Small models, iVAE, the three kinds of models of sprites, metrics, and priors."""
+"""Small models, stacks of several sizes, iVAE, the three kinds of models of sprites, metrics, and priors."""
 
 
 @dataclass(frozen=True)

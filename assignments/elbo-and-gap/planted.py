@@ -6,66 +6,66 @@ PLANTED = (
     Planted(
         name="variance for standard deviation, in the rate",
         cell="kl-solution",
-        code='''
+        code="""
 def kl_to_prior(mean, << spread.argument >>):
     ratio = << spread.mistaken >> / << prior >>
     return 0.5 * (ratio + mean.square() / << prior >> - 1 - ratio.log()).sum(-1)<< units.per >>
-''',
+""",
         loses=("kl-tests-2", "kl-tests-3"),
     ),
     Planted(
         name="the rate with the KL reversed",
         cell="kl-solution",
-        code='''
+        code="""
 def kl_to_prior(mean, << spread.argument >>):
     v = << spread.variance >>
     ratio = << prior >> / v
     return 0.5 * (ratio + mean.square() / v - 1 - ratio.log()).sum(-1)<< units.per >>
-''',
+""",
         loses=("kl-tests-2", "kl-tests-3"),
     ),
     Planted(
         name="reconstruction at the mean only",
         cell="elbo-solution",
-        code='''
+        code="""
 def elbo(W, << noise.argument >>, x, mean, << spread.argument >>):
     g, v = << noise.precision >>, << spread.variance >>
     error = (x - mean @ W.T).square().sum(-1)
     reconstruction = 0.5 * x.shape[-1] * math.log(g / (2 * math.pi)) - 0.5 * g * error
     return (reconstruction - library_kl(mean, v))<< units.per >>
-''',
+""",
         loses=("elbo-tests-2", "elbo-tests-3"),
     ),
     Planted(
         name="the gap with the KL reversed",
         cell="gap-solution",
-        code='''
+        code="""
 def gap(W, << noise.argument >>, x, mean, << spread.argument >>):
     g, v = << noise.precision >>, << spread.variance >>
     precise = torch.eye(W.shape[1], dtype=W.dtype) / << prior >> + g * W.T @ W
     off = mean - torch.linalg.solve(precise, g * W.T @ x.T).T
     spreads = ((precise.inverse().diag() + off.square()) / v - 1 + v.log()).sum(-1) + torch.logdet(precise)
     return 0.5 * spreads<< units.per >>
-''',
+""",
         loses=("gap-tests-2", "gap-tests-3"),
     ),
     Planted(
         name="the gap without its log-determinant",
         cell="gap-solution",
-        code='''
+        code="""
 def gap(W, << noise.argument >>, x, mean, << spread.argument >>):
     g, v = << noise.precision >>, << spread.variance >>
     precise = torch.eye(W.shape[1], dtype=W.dtype) / << prior >> + g * W.T @ W
     off = mean - torch.linalg.solve(precise, g * W.T @ x.T).T
     spreads = (v * precise.diag() - 1 - (v * precise.diag()).log()).sum(-1)
     return 0.5 * (spreads + ((off @ precise) * off).sum(-1))<< units.per >>
-''',
+""",
         loses=("gap-tests-2", "gap-tests-3"),
     ),
     Planted(
         name="an imported answer",
         cell="gap-solution",
-        code='''
+        code="""
 def gap(W, << noise.argument >>, x, mean, << spread.argument >>):
     from torch.distributions import MultivariateNormal, kl_divergence
 
@@ -73,13 +73,13 @@ def gap(W, << noise.argument >>, x, mean, << spread.argument >>):
     exact = FactorAnalysis(math.sqrt(<< prior >>) * W, 1 / g).posterior(x)
     q = MultivariateNormal(mean / math.sqrt(<< prior >>), torch.diag_embed(v / << prior >>))
     return kl_divergence(q, exact)<< units.per >>
-''',
+""",
         loses=("gap-tests-1", "gap-tests-2", "gap-tests-3"),
     ),
     Planted(
         name="variance for standard deviation, in the sample",
         cell="weights-solution",
-        code='''
+        code="""
 def log_weights(W, << noise.argument >>, x, mean, << spread.argument >>, noise):
     g, v = << noise.precision >>, << spread.variance >>
     if << samples.axis >> == 1:
@@ -90,13 +90,13 @@ def log_weights(W, << noise.argument >>, x, mean, << spread.argument >>, noise):
     prior = -0.5 * (z.square() / << prior >> + math.log(<< prior >>) + log_two_pi).sum(-1)
     posterior = -0.5 * ((z - mean).square() / v + v.log() + log_two_pi).sum(-1)
     return (likelihood + prior - posterior)<< units.per >>
-''',
+""",
         loses=("weights-tests-3",),
     ),
     Planted(
         name="the density of the noise for that of the sample",
         cell="weights-solution",
-        code='''
+        code="""
 def log_weights(W, << noise.argument >>, x, mean, << spread.argument >>, noise):
     g, v = << noise.precision >>, << spread.variance >>
     if << samples.axis >> == 1:
@@ -105,36 +105,36 @@ def log_weights(W, << noise.argument >>, x, mean, << spread.argument >>, noise):
     likelihood = 0.5 * x.shape[-1] * math.log(g / (2 * math.pi)) - 0.5 * g * (x - z @ W.T).square().sum(-1)
     ratio = 0.5 * (noise.square() - z.square() / << prior >> - math.log(<< prior >>)).sum(-1)
     return (likelihood + ratio)<< units.per >>
-''',
+""",
         loses=("weights-tests-2", "weights-tests-3"),
     ),
     Planted(
         name="the mean of the logarithms",
         cell="bound-solution",
-        code='''
+        code="""
 def importance_bound(log_w):
     return log_w.mean(<< samples.axis >>)
-''',
+""",
         loses=("bound-tests-2", "bound-tests-3"),
     ),
     Planted(
         name="the sum of the weights",
         cell="bound-solution",
-        code='''
+        code="""
 def importance_bound(log_w):
     unit = 1<< units.per >>
     return unit * torch.logsumexp(log_w / unit, << samples.axis >>)
-''',
+""",
         loses=("bound-tests-1", "bound-tests-2", "bound-tests-3"),
     ),
     Planted(
         name="exponentials that overflow",
         cell="bound-solution",
-        code='''
+        code="""
 def importance_bound(log_w):
     unit = 1<< units.per >>
     return unit * (log_w / unit).exp().mean(<< samples.axis >>).log()
-''',
+""",
         loses=("bound-tests-2",),
     ),
 )

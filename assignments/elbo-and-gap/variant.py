@@ -9,15 +9,6 @@ import numpy as np
 # `variance` reads the argument, `encode` writes it from the variance v, `mistaken` takes it for what it is not
 SPREADS = (
     {
-        "name": "variance",
-        "plural": "variances",
-        "argument": "variance",
-        "symbol": r"\sigma_k^2",
-        "variance": "variance",
-        "mistaken": "variance.square()",
-        "encode": "v",
-    },
-    {
         "name": "standard deviation",
         "plural": "standard deviations",
         "argument": "deviation",
@@ -36,6 +27,15 @@ SPREADS = (
         "encode": "(1 / v)",
     },
     {
+        "name": "variance",
+        "plural": "variances",
+        "argument": "variance",
+        "symbol": r"\sigma_k^2",
+        "variance": "variance",
+        "mistaken": "variance.square()",
+        "encode": "v",
+    },
+    {
         "name": "log-variance",
         "plural": "log-variances",
         "argument": "log_variance",
@@ -46,7 +46,6 @@ SPREADS = (
     },
 )
 NOISES = (
-    {"name": "precision", "argument": "gamma2", "symbol": r"\gamma^2", "precision": "gamma2", "encode": "g"},
     {
         "name": "variance",
         "argument": "noise_variance",
@@ -61,6 +60,7 @@ NOISES = (
         "precision": "noise_deviation**-2",
         "encode": "g**-0.5",
     },
+    {"name": "precision", "argument": "gamma2", "symbol": r"\gamma^2", "precision": "gamma2", "encode": "g"},
 )
 UNITS = ({"name": "nats", "one": "nat", "per": ""}, {"name": "bits", "one": "bit", "per": " / math.log(2)"})
 AXES = (
@@ -77,7 +77,7 @@ def constants(rng: np.random.Generator) -> dict[str, object]:
         return choices[int(rng.integers(len(choices)))]
 
     spread, noise, units, samples = pick(SPREADS), pick(NOISES), pick(UNITS), pick(AXES)
-    prior = pick((1.0, 2.0, 4.0))
+    prior = pick((4, 2, 1))
     unit = math.log(2) if units["name"] == "bits" else 1.0
     mean, variance = pick((0.5, 0.8, 1.2)), pick((0.16, 0.25, 0.36)) * prior
     correlation, weights = pick((0.6, 0.8, 0.96)), pick(((0.0, 2.0), (-1.0, 1.5), (0.5, 3.0)))

@@ -1,9 +1,10 @@
-"""The book's own Sphinx extension: four small things the site needs.
+"""The book's own Sphinx extension: small things the site needs.
 
 * inline scripts that Sphinx lists twice are kept once (twice, they are a syntax error in the browser);
 * the repository's address comes from ``LATENTBOOK_REPOSITORY`` or from the git remote ``origin``, nowhere else: the
   Binder, Colab, repository and issue buttons appear only when it is known;
 * every chapter can be downloaded as an executed notebook, with or without an address;
+* entries of the bibliography are items of their list, for screen readers, too;
 * ``{measured}`` prints what a chapter costs to run, from ``measured.json``.
 """
 
@@ -97,6 +98,12 @@ def offer_notebook(app, page, template, context, doctree) -> None:
         context["ipynb_source"] = f"{page}.ipynb"
 
 
+def mend_roles(app, page, template, context, doctree) -> None:
+    """Make entries of a bibliography what their list may hold: Sphinx gives them a role that is no list item."""
+    if 'role="doc-biblioentry"' in context.get("body", ""):
+        context["body"] = context["body"].replace('role="doc-biblioentry"', 'role="listitem"')
+
+
 class Measured(Directive):
     """``{measured}``: one line with the seconds and the memory this chapter took when it was measured."""
 
@@ -121,5 +128,6 @@ def setup(app) -> dict[str, object]:
     app.add_directive("measured", Measured)
     app.connect("config-inited", use_repository)
     app.connect("html-page-context", offer_notebook, priority=500)
+    app.connect("html-page-context", mend_roles)
     app.connect("html-page-context", unique_scripts, priority=900)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}

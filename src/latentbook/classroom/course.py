@@ -14,6 +14,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+import sys
+import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -22,6 +25,7 @@ from joblib import Parallel, delayed
 from nbformat import NotebookNode
 from nbgrader.api import Gradebook, MissingEntry
 from nbgrader.preprocessors import SaveCells
+from nbgrader.utils import setenv
 
 from latentbook.classroom.assignment import Assignment, grade_id, kind_of
 from latentbook.classroom.grading import Graded, Verdict, grade, read
@@ -50,7 +54,9 @@ class Course:
 
     def gradebook(self) -> Gradebook:
         """The data base of points and comments, nbgrader's; use it in a ``with``."""
-        return Gradebook(self.gradebook_url, self.folder.resolve().name)
+        programs = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
+        with setenv(PATH=programs):  # it calls alembic by name
+            return Gradebook(self.gradebook_url, self.folder.resolve().name)
 
     def add(self, assignment: Assignment) -> None:
         """Put an assignment into the course, or renew it.
@@ -162,7 +168,8 @@ class Course:
                 manual[grade_id(cell)] = task or cell.source.split() not in ([], stubs.get(grade_id(cell)))
         with self.gradebook() as book:
             book.update_or_create_student(student)
-            book.update_or_create_submission(name, student)
+            with warnings.catch_warnings(action="ignore"):  # SQLAlchemy's, of how nbgrader makes its rows
+                book.update_or_create_submission(name, student)
             submission = book.find_submission_notebook(name, name, student)
             for point in submission.grades:
                 verdict: Verdict | None = graded.verdicts.get(point.name)

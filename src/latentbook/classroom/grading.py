@@ -183,7 +183,7 @@ def _compared(known: dict[str, NotebookNode], answers: dict[str, NotebookNode]) 
 
 
 def _edited(cell: NotebookNode, submitted: NotebookNode) -> bool:
-    return visible(cell.source).split() != submitted.source.split()
+    return submitted.source.split() not in (visible(cell.source).split(), cell.source.split())
 
 
 def visible(source: str) -> str:

@@ -35,7 +35,8 @@ td.n, th.n { text-align: right; font-variant-numeric: tabular-nums; } tr { borde
 <h2>Tests, the hardest first</h2>
 <table><tr><th>test<th class=n>points<th class=n>passed<th><th>why it failed</tr>
 {% for row in tests %}<tr><td>{{ row.cell }}<td class=n>{{ '%g' % row.points }}
-<td class=n>{{ row.passed }}/{{ students }}<td><div class=bar><i style="width: {{ '%.0f' % (100 * row.share) }}%"></i></div><td>{{ row.why }}</tr>
+<td class=n>{{ row.passed }}/{{ students }}
+<td><div class=bar><i style="width: {{ '%.0f' % (100 * row.share) }}%"></i></div><td>{{ row.why }}</tr>
 {% endfor %}</table>
 <h2>Marked by hand</h2>
 <table><tr><th>part<th class=n>points<th class=n>mean of those marked<th class=n>outstanding</tr>

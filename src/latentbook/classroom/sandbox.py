@@ -272,10 +272,9 @@ def _environment(own: Path) -> dict[str, str]:
 
 
 def _cache() -> Path:
-    """Where the book keeps its data."""
-    from latentbook.data._cache import folder
-
-    return folder(None).resolve()
+    """Where the book keeps its data, as ``latentbook.data`` has it, which takes seconds to import."""
+    usual = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "latentbook"
+    return Path(os.environ.get("LATENTBOOK_CACHE") or usual).resolve()
 
 
 def _fonts(own: Path) -> None:

@@ -59,7 +59,8 @@ def submissions(assignment: Assignment) -> dict[str, str]:
     right = "\n".join(line for line in right.splitlines() if "SOLUTION" not in line)
     escape = right + "\nfor name in ('../ada.txt', '/etc/latentbook'):\n    open(name, 'w').write('x')"
     spy = answer(released, "square-solution", SPY)
-    spy.cells.append(nbformat.v4.new_code_cell("print('for secret_input in (-3.0, 17.25):')\nprint(*kept)"))
+    spy.cells.append(nbformat.v4.new_code_cell("print('for secret_' + 'input in (-3.0, 17.25):')"))
+    spy.cells.append(nbformat.v4.new_code_cell("print(*kept)"))
     script = answer(released, "square-solution", assignment.planted[0].code)
     script = answer(script, "essay", "My essay. <script>alert(1)</script>")
     notebooks = {
@@ -115,10 +116,10 @@ def test_feedback_shows_points_and_no_secret(course: Course) -> None:
         for line in hidden:
             if not (line.startswith("return") and student in ("ada", "outside")):  # their own answer
                 assert line not in page, (student, line)
-        assert "secret" not in page
+        assert "secret: not linear" not in page
     bob = course.path("feedback", "tiny", "bob", ".html").read_text()
     assert "a hidden check failed" in bob and "<script>alert(1)</script>" not in bob
-    assert "it is left out" in course.path("feedback", "tiny", "eve", ".html").read_text()
+    assert course.path("feedback", "tiny", "eve", ".html").read_text().count("it is left out") == 2
 
 
 def test_tables(course: Course, tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ another variant each year.)
 from __future__ import annotations
 
 import html
+import re
 from collections.abc import Iterable
 from copy import deepcopy
 
@@ -19,7 +20,7 @@ from traitlets.config import Config
 
 from latentbook.classroom.assignment import grade_id, is_answer, kind_of
 from latentbook.classroom.course import Course
-from latentbook.classroom.release import leaks, write
+from latentbook.classroom.release import leaks, secrets, write
 
 WITHHELD = "(This output repeats lines of a test that students do not see; it is left out.)"
 
@@ -75,10 +76,13 @@ def to_html(notebook: NotebookNode, title: str) -> str:
 
 
 def _safe(source: NotebookNode, outputs: list[NotebookNode]) -> list[NotebookNode]:
+    """Outputs without those that hold a hidden line, or a text that stands in quotes in one."""
+    quoted = [text for line in secrets(source) for text in re.findall(r"""["']([^"']{8,})["']""", line)]
     kept = []
     for output in outputs:
         text = [output.get("text", ""), *output.get("traceback", []), *map(str, output.get("data", {}).values())]
-        if leaks(source, html.unescape("\n".join(text).replace("\\n", "\n"))):
+        shown = html.unescape("\n".join(text).replace("\\n", "\n"))
+        if leaks(source, shown) or any(text in shown for text in quoted):
             output = nbformat.v4.new_output("stream", text=WITHHELD)
         kept.append(output)
     return kept

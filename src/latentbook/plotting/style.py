@@ -20,10 +20,11 @@ COLOURS = MappingProxyType(
         "orange": "#E69F00",
         "sky": "#56B4E9",
         "ink": "#333333",
-        "grey": "#8A8A8A",
+        "grey": "#666666",
     }
 )
-"""The colours by name, the palette of M. Okabe and K. Ito that colour-blind readers can tell apart and two greys."""
+"""The colours by name: the palette of M. Okabe and K. Ito without its yellow, and two greys. Any two differ enough for
+colour-blind readers, too."""
 
 
 def start_chapter(threads: int = 1) -> None:

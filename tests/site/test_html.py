@@ -7,16 +7,24 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
+import yaml
 
 FOREIGN = re.compile(r"""(?:src|srcset)\s*=\s*["'](?:https?:)?//|<link[^>]+href=["'](?:https?:)?//""", re.IGNORECASE)
 
 
+VAGUE = re.compile(
+    r"(click )?here|this( page| link| chapter)?|that|link|read more|more|see|page|chapter", re.IGNORECASE
+)
+NO_WORDS = re.compile(r"\S*[/\\]\S*|\S+\.(png|svg|jpe?g|gif)|image|figure|picture|plot|alt|untitled", re.IGNORECASE)
+
+
 class Reader(HTMLParser):
-    """Collect images, the ids a page offers, and the addresses it links to."""
+    """Collect a page's title, description and images, the ids it offers, and its links with their words."""
 
     def __init__(self, text: str) -> None:
         super().__init__()
-        self.images, self.drawings, self.ids, self.links = [], [], set(), []
+        self.images, self.drawings, self.ids, self.links, self.anchors = [], [], set(), [], []
+        self.title, self.meta, self._inside = "", {}, None
         self.feed(text)
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
@@ -24,11 +32,30 @@ class Reader(HTMLParser):
         given = dict(attrs)
         if tag == "img":
             self.images.append(given)
+            self.handle_data(given.get("alt") or "")
         if tag == "svg":
             self.drawings.append(given)
+        if tag == "meta":
+            self.meta[given.get("name") or given.get("property")] = given.get("content")
+        if tag == "title" and not self.title:
+            self._inside = "title"
         if tag == "a" and given.get("href"):
             self.links.append(given["href"])
+            self.anchors.append([given["href"], given.get("aria-label") or given.get("title") or ""])
+            self._inside = "a"
         self.ids |= {given[key] for key in ("id", "name") if given.get(key)}
+
+    def handle_endtag(self, tag: str) -> None:
+        """Note the end of a link or of the title."""
+        if tag == self._inside:
+            self._inside = None
+
+    def handle_data(self, data: str) -> None:
+        """Note the words of a link or of the title."""
+        if self._inside == "title":
+            self.title += data
+        elif self._inside == "a":
+            self.anchors[-1][1] += data
 
 
 @pytest.fixture(scope="module")
@@ -38,14 +65,74 @@ def pages(site: Path) -> dict[Path, Reader]:
     return {path: Reader(path.read_text(encoding="utf-8")) for path in files}
 
 
-def test_every_image_has_alternative_text(pages: dict[Path, Reader], site: Path) -> None:
+@pytest.fixture(scope="module")
+def written(pages: dict[Path, Reader], site: Path) -> dict[Path, Reader]:
+    """The pages that someone wrote: no index, no search."""
+    return {path: reader for path, reader in pages.items() if path.is_relative_to(site / "book")}
+
+
+def test_every_image_says_in_words_what_it_shows(pages: dict[Path, Reader], site: Path) -> None:
     bare = [
         f"{path.relative_to(site)}: {(image.get('src') or '')[:80]} has alt={image.get('alt')!r}"
         for path, reader in pages.items()
         for image in reader.images
-        if not (image.get("alt") or "").strip() or image["alt"].startswith(("../", "data:", "_images"))
+        if not (image.get("alt") or "").strip() or NO_WORDS.fullmatch(image["alt"].strip())
     ]
     assert not bare, "\n".join(bare)
+
+
+@pytest.mark.parametrize(
+    ("alt", "says_something"),
+    [("", False), ("figure", False), ("../_images/a.png", False), ("a.png", False), ("A bar / line plot", True)],
+)
+def test_a_file_name_is_no_description(alt: str, says_something: bool) -> None:
+    assert (alt != "" and NO_WORDS.fullmatch(alt) is None) is says_something
+
+
+def test_every_link_says_where_it_goes(written: dict[Path, Reader], site: Path) -> None:
+    vague = [
+        f"{path.relative_to(site)}: {words.strip()!r} leads to {address}"
+        for path, reader in written.items()
+        for address, words in reader.anchors
+        if not words.strip() or VAGUE.fullmatch(words.strip())
+    ]
+    assert not vague, "\n".join(vague)
+
+
+def test_every_page_has_a_title_and_a_description_of_its_own(written: dict[Path, Reader], site: Path) -> None:
+    wrong, seen = [], {}
+    for path, reader in written.items():
+        name, words = path.relative_to(site).as_posix(), reader.meta.get("description") or ""
+        for what, text in (("title", reader.title.strip()), ("description", words)):
+            if seen.setdefault((what, text), name) != name:
+                wrong.append(f"{name}: the {what} of {seen[what, text]}")
+        if not 40 <= len(words) <= 300 or re.search(r"[\\{}$]", words):
+            wrong.append(f"{name}: description {words!r}")
+        if reader.meta.get("og:description") != words or not reader.meta.get("og:title"):
+            wrong.append(f"{name}: a link preview that says something else")
+    assert not wrong, "\n".join(wrong)
+
+
+def test_every_chapter_begins_with_its_box(root: Path, site: Path) -> None:
+    chapters = [
+        entry["file"]
+        for part in yaml.safe_load((root / "_toc.yml").read_text())["parts"]
+        for entry in part["chapters"]
+        if part.get("numbered")
+    ]
+    assert len(chapters) > 10
+    box = re.compile(r"</h1>\s*<div class=\"chapter-box admonition\">.*?<p class=\"measured\">", re.DOTALL)
+    assert not [chapter for chapter in chapters if not box.search((site / f"{chapter}.html").read_text())]
+
+
+def test_no_page_weighs_more_than_three_megabytes(written: dict[Path, Reader], site: Path) -> None:
+    heavy = {}
+    for path, reader in written.items():
+        sources = {image["src"] for image in reader.images if not image["src"].startswith("data:")}
+        weight = path.stat().st_size + sum((path.parent / source).stat().st_size for source in sources)
+        if weight > 3e6:
+            heavy[path.relative_to(site).as_posix()] = f"{weight / 1e6:.2f} MB"
+    assert not heavy
 
 
 def test_every_inline_drawing_has_a_name_or_is_hidden(pages: dict[Path, Reader], site: Path) -> None:

@@ -250,7 +250,7 @@ def main() -> None:
     key = requests.readline().strip()
 
     def answer(content: dict[str, Any]) -> None:
-        content["megabytes"] = _peak()
+        content["megabytes"], content["cpu_seconds"] = _peak(), time.process_time()
         answers.write(json.dumps({"key": key, **content}, default=str) + "\n")
         answers.flush()
 

@@ -77,7 +77,7 @@ def to_html(notebook: NotebookNode, title: str) -> str:
 
 def _safe(source: NotebookNode, outputs: list[NotebookNode]) -> list[NotebookNode]:
     """Outputs without those that hold a hidden line, or a text that stands in quotes in one."""
-    quoted = [text for line in secrets(source) for text in re.findall(r"""["']([^"']{8,})["']""", line)]
+    quoted = [text for line in secrets(source) for text in re.findall(r"""["']([^"']{16,})["']""", line)]
     kept = []
     for output in outputs:
         text = [output.get("text", ""), *output.get("traceback", []), *map(str, output.get("data", {}).values())]

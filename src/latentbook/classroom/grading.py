@@ -52,7 +52,7 @@ class Graded:
         verdicts: of every test cell, by ``grade_id``.
         points: that each could earn.
         notes: what was out of the ordinary, in sentences.
-        seconds: that it took.
+        seconds: that it took, and cpu_seconds of processor.
         megabytes: of memory, at the most.
         missing: what the system did not guard against.
     """
@@ -62,6 +62,7 @@ class Graded:
     points: dict[str, float]
     notes: list[str] = field(default_factory=list)
     seconds: float = 0.0
+    cpu_seconds: float = 0.0
     megabytes: float = 0.0
     missing: list[str] = field(default_factory=list)
 
@@ -96,7 +97,7 @@ def grade(source: NotebookNode, submission: NotebookNode | None, limits: Limits 
             verdict = judge(cell.source, outcome)
             verdicts[grade_id(cell)] = verdict
             cell.metadata[MARK] = {"kind": verdict.kind, "message": verdict.message}
-    return Graded(notebook, verdicts, points, notes, run.seconds, run.megabytes, run.missing)
+    return Graded(notebook, verdicts, points, notes, run.seconds, run.cpu_seconds, run.megabytes, run.missing)
 
 
 def judge(source: str, outcome: Outcome) -> Verdict:

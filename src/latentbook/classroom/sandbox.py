@@ -95,11 +95,12 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Run:
-    """A notebook that was run: its cells' outcomes, the guards that held, seconds, and the peak of memory."""
+    """A notebook that was run: its cells' outcomes, the guards that held, and what it took, the last start's processor."""
 
     outcomes: tuple[Outcome, ...]
     held: frozenset[str]
     seconds: float
+    cpu_seconds: float
     megabytes: float
 
     @property
@@ -121,7 +122,7 @@ def run_cells(cells: Sequence[Cell], limits: Limits | None = None, *, restarts: 
     outcomes: dict[int, Outcome] = {}
     fatal: dict[int, Outcome] = {}
     held: frozenset[str] = frozenset()
-    megabytes = 0.0
+    megabytes = cpu = 0.0
     for _ in range(restarts + 1):
         with tempfile.TemporaryDirectory(prefix="latentbook-", ignore_cleanup_errors=True) as own:
             process = _Process(Path(own).resolve(), limits, begin + limits.seconds)
@@ -135,16 +136,14 @@ def run_cells(cells: Sequence[Cell], limits: Limits | None = None, *, restarts: 
                     outcomes[index] = outcome
                     if outcome.state == "not run" or process.dead:
                         break
-                megabytes = max(megabytes, process.megabytes)
+                megabytes, cpu = max(megabytes, process.megabytes), process.cpu_seconds
             finally:
                 process.end()
         if not process.dead or time.monotonic() - begin > limits.seconds:
             break
         fatal[index] = outcome
-    left = Outcome("not run")
-    return Run(
-        tuple(outcomes.get(index, left) for index in range(len(cells))), held, time.monotonic() - begin, megabytes
-    )
+    found = tuple(outcomes.get(index, Outcome("not run")) for index in range(len(cells)))
+    return Run(found, held, time.monotonic() - begin, cpu, megabytes)
 
 
 class _Process:
@@ -152,7 +151,7 @@ class _Process:
 
     def __init__(self, own: Path, limits: Limits, deadline: float) -> None:
         self.limits, self.deadline, self.key = limits, deadline, secrets.token_hex(16)
-        self.dead, self.megabytes, self.held = False, 0.0, frozenset()
+        self.dead, self.held, self.megabytes, self.cpu_seconds = False, frozenset(), 0.0, 0.0
         prefix = _namespaces()
         self.process = subprocess.Popen(
             [*prefix, sys.executable, "-m", "latentbook.classroom._worker"],
@@ -235,7 +234,7 @@ class _Process:
             except ValueError:
                 continue
             if isinstance(found, dict) and found.get("key") == self.key:
-                self.megabytes = max(self.megabytes, float(found["megabytes"]))
+                self.megabytes, self.cpu_seconds = float(found["megabytes"]), float(found["cpu_seconds"])
                 return found
         return None
 

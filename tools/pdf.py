@@ -1,9 +1,9 @@
 """Print the built site as one PDF: contents with page numbers, every chapter, and the solutions at the end.
 
-The pages are those of ``make book``, so theorems, equations and exercises bear the site's own numbers. Chromium sets the
-formulas, shows each slider at the picture it starts with, and prints leaf by leaf (printed at once, the time grows much
-faster than the pages): the chapters first, then the contents, whose page numbers are known by then. The document that it
-prints stays in ``_build/pdf`` to be looked at.
+The pages are those of ``make book``, so theorems, equations and exercises bear the site's own numbers. Chromium sets
+the formulas, shows each slider at the picture it starts with, and prints leaf by leaf (printed at once, the time grows
+much faster than the pages): the chapters first, then the contents, whose page numbers are known by then. The document
+that it prints stays in ``_build/pdf`` to be looked at.
 
     python tools/pdf.py                 # writes _build/html/latentbook.pdf
 """
@@ -13,7 +13,6 @@ from __future__ import annotations
 import argparse
 import base64
 import dataclasses
-import importlib.util
 import io
 import os
 import posixpath
@@ -34,8 +33,10 @@ SITE = "../html/"  # the site, seen from the document
 LEFT_OUT = {"book/api"}  # the package's reference is for searching, not for paper
 SOLUTIONS = "Solutions to the exercises"
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-OPTIONS = ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--allow-file-access-from-files",
-           "--disable-background-networking", "--host-resolver-rules=MAP * ~NOTFOUND")  # fmt: skip
+OPTIONS = (
+    "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--allow-file-access-from-files",
+    "--disable-background-networking", "--host-resolver-rules=MAP * ~NOTFOUND",
+)  # fmt: skip
 PRINT = {"printBackground": True, "preferCSSPageSize": True, "generateTaggedPDF": False}
 READY = """
   const views = [...document.querySelectorAll('.lb-view')];
@@ -78,16 +79,13 @@ def find_tools() -> tuple[str, str]:
     """Find Chromium and its driver.
 
     Raises:
-        NotReady: one of them, or a Python package, is not installed.
+        NotReady: one of them is not installed.
     """
     browser, driver = next(filter(None, map(shutil.which, BROWSERS)), None), shutil.which("chromedriver")
     missing = [name for name, found in (("chromium", browser), ("chromedriver", driver)) if not found]
     if missing:
         wanted = "On Debian or Ubuntu: apt-get install chromium chromium-driver"
         raise NotReady(f"{' and '.join(missing)} not found. {wanted}")
-    for package in ("pypdf", "selenium"):
-        if importlib.util.find_spec(package) is None:
-            raise NotReady(f'{package} not found: python -m pip install -c constraints.txt -e ".[test]"')
     return browser, driver
 
 

@@ -9,16 +9,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from latentbook.nn import MLP, Activation, Linear, activation_module, uniform_parameter
+from latentbook.nn import MLP, Activation, Layer, Linear, activation_module, uniform_parameter
 from latentbook.random import Generator
 
 
-def _check_dtype(x: Tensor, dtype: torch.dtype) -> None:
-    if x.dtype != dtype:
-        raise TypeError(f"x has dtype {x.dtype}; expected {dtype}, the model's own")
-
-
-class _Convolution(nn.Module):
+class _Convolution(Layer):
     """K convolutions as one grouped convolution; the members become channel groups."""
 
     def __init__(self, inputs: int, outputs: int, *, kernel: int, stride: int, padding: int, generator: Generator):
@@ -33,15 +28,19 @@ class _Convolution(nn.Module):
         members, channels = len(self.weight), self.inputs
         if x.dim() != 5 or x.shape[0] != members or x.shape[2] != channels:
             raise ValueError(f"x has shape {tuple(x.shape)}; expected ({members}, batch, {channels}, height, width)")
-        _check_dtype(x, self.weight.dtype)
-        batch = x.shape[1]
-        stacked = x.transpose(0, 1).reshape(batch, members * x.shape[2], *x.shape[3:])
-        out = self._apply_stacked(stacked, members)
-        return out.view(batch, members, -1, *out.shape[2:]).transpose(0, 1)
+        x, weight, bias = self.factors(x)
+        stacked = x.transpose(0, 1).flatten(1, 2)
+        if x.device.type == "cpu":
+            stacked = stacked.contiguous(memory_format=torch.channels_last)  # a fifth to two fifths faster there
+        options = {"stride": self.stride, "padding": self.padding, "groups": members}
+        out = self.convolve(stacked, weight.flatten(0, 1), bias.flatten(), **options)
+        return out.unflatten(1, (members, -1)).transpose(0, 1)
 
 
 class Conv2d(_Convolution):
     """K two-dimensional convolutions."""
+
+    convolve = staticmethod(functional.conv2d)
 
     @staticmethod
     def _weight_shape(inputs: int, outputs: int) -> tuple[int, int]:
@@ -52,14 +51,11 @@ class Conv2d(_Convolution):
         """Channels of the input."""
         return self.weight.shape[2]
 
-    def _apply_stacked(self, x: Tensor, members: int) -> Tensor:
-        return functional.conv2d(
-            x, self.weight.flatten(0, 1), self.bias.flatten(), self.stride, self.padding, groups=members
-        )
-
 
 class ConvTranspose2d(_Convolution):
     """K two-dimensional transposed convolutions."""
+
+    convolve = staticmethod(functional.conv_transpose2d)
 
     @staticmethod
     def _weight_shape(inputs: int, outputs: int) -> tuple[int, int]:
@@ -69,11 +65,6 @@ class ConvTranspose2d(_Convolution):
     def inputs(self) -> int:
         """Channels of the input."""
         return self.weight.shape[1]
-
-    def _apply_stacked(self, x: Tensor, members: int) -> Tensor:
-        return functional.conv_transpose2d(
-            x, self.weight.flatten(0, 1), self.bias.flatten(), self.stride, self.padding, groups=members
-        )
 
 
 def _feature_size(image_shape: Sequence[int], channels: Sequence[int]) -> tuple[int, int]:
@@ -176,5 +167,5 @@ class ConvDecoder(nn.Module):
         """Codes to images, (members, ..., pixels)."""
         features = self.mlp(z)
         members = features.shape[0]
-        images = self.convolutions(features.reshape(members, -1, *self.feature_shape))
+        images = self.convolutions(features.reshape(members, -1, *self.feature_shape)).to(features.dtype)
         return images.flatten(2).reshape(*features.shape[:-1], -1)

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from itertools import pairwise
 
 import torch
@@ -47,7 +49,60 @@ def per_member(value: Tensor, dimensions: int) -> Tensor:
     return value if value.dim() == 0 else value.view(-1, *(1,) * (dimensions - 1))
 
 
-class Linear(nn.Module):
+_PRODUCTS: ContextVar[torch.dtype | None] = ContextVar("products", default=None)
+
+
+@contextmanager
+def products_in(dtype: torch.dtype | None) -> Iterator[None]:
+    """Let networks multiply in ``dtype``, such as bfloat16, within a ``with`` block; None leaves them their own type.
+
+    The products of the layers are in this type and what lies between two layers is too. Parameters, and what a network
+    gives out, keep the parameters' type, so that everything outside networks is computed as before. So is a layer for
+    which :func:`keep_exact` was called.
+    """
+    token = _PRODUCTS.set(dtype)
+    try:
+        yield
+    finally:
+        _PRODUCTS.reset(token)
+
+
+def keep_exact(network: nn.Module) -> None:
+    """Let the last layer of a network multiply in the parameters' own type, whatever :func:`products_in` says.
+
+    It is for outputs of which a rounding would matter, such as means and log-variances.
+    """
+    layers = [part for part in network.modules() if isinstance(part, Layer)]
+    if layers:
+        layers[-1].exact = True
+
+
+class Layer(nn.Module):
+    """What layers with a weight and a bias share: the type that they multiply in."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.exact = False
+
+    def factors(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Input, weight and bias in the type of the product.
+
+        Raises:
+            TypeError: if x has neither the parameters' type nor that of the products around.
+        """
+        own = self.weight.dtype
+        around = _PRODUCTS.get() or own
+        if x.dtype not in (own, around):
+            raise TypeError(f"x has dtype {x.dtype}; expected {own}, the model's own")
+        dtype = own if self.exact else around
+        if x.dtype == own == dtype:
+            return x, self.weight, self.bias
+        shared = len(x) > 1 and x.stride(0) == 0  # convert what members share once
+        x = x[:1].to(dtype).expand_as(x) if shared else x.to(dtype)
+        return x, self.weight.to(dtype), self.bias.to(dtype)
+
+
+class Linear(Layer):
     """K affine maps ``x W + b`` in one batched product.
 
     Args:
@@ -76,13 +131,12 @@ class Linear(nn.Module):
                 f"x has shape {tuple(x.shape)}; expected (batch, {inputs}) or ({members}, ..., {inputs}): "
                 f"{members} member(s), {inputs} feature(s)"
             )
-        if x.dtype != self.weight.dtype:
-            raise TypeError(f"x has dtype {x.dtype}; expected {self.weight.dtype}, the model's own")
+        x, weight, bias = self.factors(x)
         if x.dim() == 2:
-            return torch.baddbmm(self.bias, x.expand(members, *x.shape), self.weight)
+            return torch.baddbmm(bias, x.expand(members, *x.shape), weight)
         if x.dim() == 3:
-            return torch.baddbmm(self.bias, x, self.weight)
-        flat = torch.baddbmm(self.bias, x.reshape(members, -1, inputs), self.weight)
+            return torch.baddbmm(bias, x, weight)
+        flat = torch.baddbmm(bias, x.reshape(members, -1, inputs), weight)
         return flat.view(*x.shape[:-1], outputs)
 
     @property
@@ -112,6 +166,10 @@ class MLP(nn.Sequential):
         for inputs, outputs in pairwise(sizes):
             layers += [Linear(inputs, outputs, generator=generator), activation_module(activation)]
         super().__init__(*layers[:-1])
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The output of the last layer, in the parameters' type."""
+        return super().forward(x).to(self.last.weight.dtype)
 
     @property
     def last(self) -> Linear:

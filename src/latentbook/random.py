@@ -93,9 +93,10 @@ class Generator:
         self._member_keys = _mix(_mix(keys + _GOLDEN) ^ zlib.crc32(stream.encode()))
         self._rewind(0)
 
-    def _rewind(self, step: int, offset: int = 0) -> None:
-        self.step, self._position = int(step), [int(offset)]  # a list, since to() shares it
-        self._keys = _mix(self._member_keys + self.step * _GOLDEN % 2**63)[:, None]
+    def _rewind(self, step: int | Tensor, offset: int = 0) -> None:
+        self.step = step if isinstance(step, Tensor) else int(step)
+        self._position = [int(offset)]  # a list, since to() shares it
+        self._keys = _mix(self._member_keys + (self.step * _GOLDEN & (2**63 - 1)))[:, None]
 
     def __repr__(self) -> str:
         return f"Generator(seeds={self.seeds}, stream={self.stream!r}, step={self.step}, device='{self.device}')"
@@ -105,8 +106,11 @@ class Generator:
         """Number of members K."""
         return len(self.seeds)
 
-    def at(self, step: int) -> Generator:
-        """A copy at the beginning of ``step``; this generator stays where it is."""
+    def at(self, step: int | Tensor) -> Generator:
+        """A copy at the beginning of ``step``; this generator stays where it is.
+
+        The step may be an int64 tensor (), which a compiled graph is told anew each time it runs.
+        """
         other = copy.copy(self)
         other._rewind(step)
         return other

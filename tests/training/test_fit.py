@@ -268,11 +268,11 @@ def test_members_with_one_seed_share_a_batch(seeds):
     source = batches(rows, config(seeds), model(seeds), device)
     alone = [batches(X, config([seed]), model([seed]), device) for seed in seeds]
     for step in (0, 1, 5):
-        x, number = source(step)
+        x, number = source.look_up(source.draw(step))
         assert x.shape == (3, 16, 4) and number.shape == (3, 16)
         assert torch.equal(x, X[number])
         for k in range(3):
-            assert torch.equal(x[k], alone[k](step)[0])
+            assert torch.equal(x[k], alone[k].look_up(alone[k].draw(step))[0])
     assert {index.shape[0] for index in rows.seen} == {len(set(seeds))}
     assert (x.stride(0) == 0) == (len(set(seeds)) == 1)
 

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import Normal
 
-from latentbook.nn import Linear, per_member
+from latentbook.nn import Linear, keep_exact, per_member
 
 
 class GaussianEncoder(nn.Module):
@@ -24,6 +24,9 @@ class GaussianEncoder(nn.Module):
     ) -> None:
         super().__init__()
         self.network, self.log_variance, self.whiten = network, log_variance, whiten
+        keep_exact(network)
+        if log_variance is not None:
+            keep_exact(log_variance)
 
     def forward(self, x: Tensor, shift: Tensor | float = 0.0) -> Normal:
         """The posterior of x (batch, features) or (members, batch, features); ``shift`` is added to log-variances."""

@@ -13,8 +13,9 @@ from torch.distributions import Normal
 from latentbook.conv import ConvDecoder, ConvEncoder
 from latentbook.models.assembly import Parts, check_sizes, check_stack
 from latentbook.models.encoders import FreePosterior, GaussianEncoder
+from latentbook.models.likelihoods import BernoulliLikelihood
 from latentbook.models.priors import Prior
-from latentbook.nn import MLP, Activation, Affine, per_member
+from latentbook.nn import MLP, Activation, Affine, keep_exact, per_member
 from latentbook.random import Generator, check_members
 
 
@@ -50,6 +51,8 @@ class VAE(nn.Module):
             column_norm2 = torch.as_tensor(column_norm2, dtype=self.dtype, device=self.device)
         self.register_buffer("column_norm2", column_norm2)
         check_stack(self.members, likelihood=likelihood, prior=prior)
+        if not isinstance(likelihood, BernoulliLikelihood):  # logits bear rounding; means in the units of x may not
+            keep_exact(decoder)
 
     @property
     def stacked_buffers(self) -> tuple[str, ...]:

@@ -31,12 +31,13 @@ Sampler = Callable[[Generator, int], Batch]
 Data = Tensor | tuple[Tensor, ...] | DataSet | Sampler
 
 
-def _as_tuple(batch: Batch) -> tuple[Tensor, ...]:
+def as_tuple(batch: Batch) -> tuple[Tensor, ...]:
+    """The tensors of a batch."""
     return tuple(batch) if isinstance(batch, tuple | list) else (batch,)
 
 
 def _move(batch: Batch, device: torch.device) -> Batch:
-    for part in _as_tuple(batch):
+    for part in as_tuple(batch):
         if not isinstance(part, Tensor):
             raise TypeError(f"data gave a batch with a {type(part).__name__}; expected torch tensors")
     return tuple(part.to(device) for part in batch) if isinstance(batch, tuple | list) else batch.to(device)
@@ -85,7 +86,8 @@ class Epochs:
     """Batches without replacement: every epoch a new order for every seed, a function of (seed, epoch) alone.
 
     Data points left over at the end of an epoch wait for a later one. Members with the same seed have the same batch,
-    which is looked up once; if all have the same, it is handed out as a view without copies, to be read only.
+    which is looked up once; if all have the same, it is handed out as a view without copies, to be read only. Data that
+    can be moved to the device stay there, in the form in which they are stored (packed bits, say).
     """
 
     def __init__(self, data: DataSet, config: TrainConfig, device: torch.device) -> None:
@@ -93,7 +95,8 @@ class Epochs:
             raise ValueError("data is empty; expected at least one data point")
         if config.batch_size > len(data):
             raise ValueError(f"batch_size is {config.batch_size}; expected at most {len(data)}, the number of data")
-        self.data, self.device = data.to(device) if hasattr(data, "to") else data, device
+        self.resident, self.device = hasattr(data, "to"), device
+        self.data = data.to(device) if self.resident else data
         self.size, self.per_epoch = config.batch_size, len(data) // config.batch_size
         seeds = list(config.seeds) if hasattr(data, "members") else list(dict.fromkeys(config.seeds))
         self.generator = Generator(seeds, device=device, stream="batches")
@@ -101,16 +104,17 @@ class Epochs:
         self._members = torch.tensor(list(own), device=device)
         self._epoch, self._order = -1, torch.empty(0)
 
-    def __call__(self, step: int) -> Batch:
-        """The batch of ``step``, (members, batch_size, ...)."""
+    def draw(self, step: int) -> Batch:
+        """The indices of the batch of ``step``, (different seeds, batch_size); the rows themselves where they move."""
         epoch, position = divmod(step, self.per_epoch)
         if epoch != self._epoch:
             self._epoch, self._order = epoch, self.generator.at(epoch).permutation(len(self.data))
         index = self._order[:, position * self.size : (position + 1) * self.size]
-        if hasattr(self.data, "to"):
-            batch = self.data.batch(index)
-        else:
-            batch = _move(self.data.batch(index.cpu()), self.device)
+        return index if self.resident else _move(self.data.batch(index.cpu()), self.device)
+
+    def look_up(self, drawn: Batch) -> Batch:
+        """The batch that was drawn, (members, batch_size, ...)."""
+        batch = self.data.batch(drawn) if self.resident else drawn
         return tuple(map(self._for_all, batch)) if isinstance(batch, tuple | list) else self._for_all(batch)
 
     def _for_all(self, part: Tensor) -> Tensor:
@@ -127,14 +131,19 @@ class Fresh:
         self.sampler, self.size, self.device = sampler, config.batch_size, device
         self.generator = Generator(config.seeds, device=device, stream="batches")
 
-    def __call__(self, step: int) -> Batch:
+    def draw(self, step: int) -> Batch:
         """The batch of ``step``, (members, batch_size, ...)."""
-        batch = self.sampler(self.generator.at(step), self.size)
-        return _move(batch, self.device)
+        return _move(self.sampler(self.generator.at(step), self.size), self.device)
+
+    def look_up(self, drawn: Batch) -> Batch:
+        """The same."""
+        return drawn
 
 
-def batches(data: Data, config: TrainConfig, model: nn.Module, device: torch.device) -> Callable[[int], Batch]:
-    """The batch of every step, ``step -> batch`` with tensors (members, batch_size, ...), on ``device``.
+def batches(data: Data, config: TrainConfig, model: nn.Module, device: torch.device) -> Epochs | Fresh:
+    """The batch of every step on ``device``, tensors (members, batch_size, ...): ``look_up(draw(step))``.
+
+    The two are apart since a recorded step on CUDA holds the second and is given what the first returns.
 
     Raises:
         TypeError: for data of a kind or dtype that cannot be used.
@@ -146,7 +155,7 @@ def batches(data: Data, config: TrainConfig, model: nn.Module, device: torch.dev
         if len(data):
             _check_values(data.tensors, dtype)
     if hasattr(data, "batch") and hasattr(data, "__len__"):
-        source: Callable[[int], Batch] = Epochs(data, config, device)
+        source: Epochs | Fresh = Epochs(data, config, device)
     elif callable(data):
         source = Fresh(data, config, device)
     else:
@@ -154,7 +163,7 @@ def batches(data: Data, config: TrainConfig, model: nn.Module, device: torch.dev
             f"data is a {type(data).__name__}; expected tensors, a data set with batch(index), or a sampler"
         )
     expected = (len(config.seeds), config.batch_size)
-    first = _as_tuple(source(0))
+    first = as_tuple(source.look_up(source.draw(0)))
     for number, tensor in enumerate(first):
         if tuple(tensor.shape[:2]) != expected or (number == 0 and tensor.dim() < 3):
             raise ValueError(

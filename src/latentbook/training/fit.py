@@ -17,9 +17,12 @@ from latentbook.training import checkpoint
 from latentbook.training.batches import Data, batches, signature
 from latentbook.training.config import TrainConfig
 from latentbook.training.history import History
+from latentbook.training.losses import Losses
+from latentbook.training.memory import explained
 from latentbook.training.optimiser import Optimiser
 from latentbook.training.recorders import Recorder
 from latentbook.training.schedules import learning_rate_multiplier
+from latentbook.training.step import Step, local_tf32
 from latentbook.training.stopping import Stopper
 
 
@@ -37,13 +40,15 @@ def fit(
 
     Adam acts on every number by itself and losses are summed over members, so this equals K separate runs: a member
     sees the batches and noise of its seed alone, follows its solo run up to rounding, and is untouched when a
-    neighbour diverges. Bit for bit the same numbers come out when an interrupted run is resumed with the same
-    members, threads and machine. An interrupted run continues from its last checkpoint.
+    neighbour diverges. Members share a batch only over methods and betas of one seed, never over seeds. Bit for bit
+    the same numbers come out when an interrupted run is resumed with the same members, threads and machine, compiled
+    or not. An interrupted run continues from its last checkpoint.
 
     Args:
         model: a module whose parameters all carry a leading members axis. It is moved to the config's device.
         objective: ``objective(model, batch, generator) -> Loss`` (or a plain (members,) tensor). If it is a Module
-            with parameters, those are trained on ``Loss.own`` and saved as well.
+            with parameters, those carry a members axis too, are trained on ``Loss.own``, and saved as well. Where the
+            step is compiled it is traced once, and must depend on tensors alone.
         data: tensors (n, features), a tuple of tensors of equal length, a data set with ``batch(index)``, or a
             sampler ``(generator, n) -> (members, n, features)`` of fresh batches.
         config: how to train.
@@ -60,16 +65,15 @@ def fit(
         FileExistsError: if the checkpoint exists and ``resume`` is False: nothing is overwritten.
         CheckpointError: if the checkpoint is damaged or belongs to another run.
         PermissionError, IsADirectoryError: if the checkpoint cannot be written.
+        RuntimeError: if ``compile`` is True and the step cannot be compiled.
+        torch.OutOfMemoryError: if the device is too small, with an estimate of how many members fit.
     """
     run = _Run(model, objective, data, config, recorders, resume)
     bar = tqdm(total=config.steps, initial=run.step, disable=None if progress else True, desc="fit", unit="step")
-    with bar:
+    with bar, local_tf32(config.tf32), explained(run.take):
         while not run.finished:
             run.set_schedules()
-            loss = run.objective(run.model, run.batch(run.step), run.noise.at(run.step))
-            loss = run.checked(loss)
-            run.optimiser.descend(loss)
-            run.log(loss)
+            run.log(run.take(run.step))
             run.step += 1
             bar.update()
             run.look_around(bar)
@@ -80,7 +84,7 @@ class _Run:
     """The state of a run between two steps: what a checkpoint holds."""
 
     def __init__(self, model, objective, data, config: TrainConfig, recorders, resume: bool) -> None:
-        members = _members(model)
+        members = _members("model", model)
         if len(config.seeds) != members:
             raise ValueError(f"seeds has {len(config.seeds)} entries; expected {members}, one per member of the model")
         device = config.resolve_device()
@@ -89,16 +93,20 @@ class _Run:
         if len(set(names)) < len(names):
             raise ValueError(f"recorders have the names {names}; expected different ones")
         self.model = model.to(device)
-        self.objective = objective.to(device) if isinstance(objective, nn.Module) else objective
-        self.batch = batches(data, config, model, device)
+        self.objective = objective
+        if isinstance(objective, nn.Module):
+            self.objective = objective.to(device)
+            _members("objective", objective, members)
+        source = batches(data, config, model, device)
         self.noise = Generator(config.seeds, device=device, stream="noise")
         self.evaluation = Generator(config.seeds, device=device, stream="evaluation")
         self.knobs = self._find_knobs()
         self.optimiser = Optimiser(self.model, self.objective, config, device)
+        self.losses = Losses(self.model, self.objective, self.noise, config.precision)
+        self.take = Step(self.losses, source, self.optimiser, config)
         self.history = History(config.seeds)
         self.stopper = Stopper(config.early_stop, self.optimiser.parameters, members, names)
         self._settled = max([r.until for name, r in config.schedules.items() if name in self.knobs], default=0.0)
-        self._names: list[str] = []
         self._log = torch.zeros(0)
         self._started = time.perf_counter()
         self.set_schedules()
@@ -143,28 +151,17 @@ class _Run:
             multiplier = ramp(self.step, config.steps)
             if name == "learning_rate":
                 rate *= multiplier
+            if self.take.whole:  # a graph is for one way of computing, whether the multiplier is 1 or not
+                multiplier = torch.as_tensor(multiplier, dtype=torch.float64)
             for knob in self.knobs.get(name, ()):
                 knob.set_multiplier(multiplier)
         self.optimiser.set_rate(rate)
 
-    def checked(self, loss: Loss | Tensor) -> Loss:
-        """The objective's answer as a Loss of the right shape, before anything is changed by it."""
-        loss = loss if isinstance(loss, Loss) else Loss(loss)
-        expected = (len(self.config.seeds),)
-        if not isinstance(loss.value, Tensor) or loss.value.shape != expected:
-            found = tuple(loss.value.shape) if isinstance(loss.value, Tensor) else type(loss.value).__name__
-            raise ValueError(f"objective returned shape {found}; expected {expected}")
+    def log(self, rows: Tensor) -> None:
+        """Keep losses and terms, (1 + terms, members), on the device until the row of the history is complete."""
         if not len(self._log):
-            self._names = list(loss.terms)
-            self._log = loss.value.new_zeros(self.config.log_every, 1 + len(self._names), len(loss.value))
-        if list(loss.terms) != self._names:
-            raise ValueError(f"objective returned the terms {list(loss.terms)}; expected {self._names}, as before")
-        return loss
-
-    def log(self, loss: Loss) -> None:
-        """Keep losses and terms on the device until the row is complete."""
-        row = torch.stack([loss.value, *loss.terms.values()]).detach()
-        self._log[self.step % self.config.log_every] = row
+            self._log = rows.new_zeros(self.config.log_every, *rows.shape)
+        self._log[self.step % self.config.log_every] = rows
 
     def look_around(self, bar: tqdm) -> None:
         """After a step: complete a row of the history, measure, stop members, save."""
@@ -188,7 +185,7 @@ class _Run:
     def _complete_row(self) -> None:
         rows = self._rows()
         self._find_diverged()
-        self.history.append(self.step, self._names, rows.mean(0))
+        self.history.append(self.step, self.losses.names, rows.mean(0))
 
     def _find_diverged(self) -> None:
         rows = self._rows()
@@ -245,6 +242,7 @@ class _Run:
         self.history.seconds, self._started = self.history.seconds + now - self._started, now
 
     def _save(self) -> None:
+        self.optimiser.count(self.step)
         tensors = {f"{o}.{n}": t for o, module in self._modules().items() for n, t in module.state_dict().items()}
         for part, flat in (
             ("optimiser", checkpoint.optimiser_tensors(self.optimiser.adam)),
@@ -255,7 +253,7 @@ class _Run:
         tensors["log"] = self._log
         self._stop_clock()
         generators = {name: getattr(self, name).state_dict() for name in ("noise", "evaluation")}
-        state = {"step": self.step, "finished": self.finished, "names": self._names, "generators": generators}
+        state = {"step": self.step, "finished": self.finished, "names": self.losses.names, "generators": generators}
         header = self._identity | {"state": state, "history": self.history.header()}
         checkpoint.save(self.config.checkpoint, tensors, header)
 
@@ -290,20 +288,20 @@ class _Run:
         self.stopper.load(checkpoint.under("stopper.", tensors))
         for name, saved in state["generators"].items():
             getattr(self, name).load_state_dict(saved)
-        self.history, self._log, self._names = history, log, state["names"]
+        self.history, self._log, self.losses.names = history, log, state["names"]
         self.step, self.finished = state["step"], state["finished"]
 
 
-def _members(model: nn.Module) -> int:
-    """The members of a stacked model, after checking that every trained parameter carries them."""
-    named = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
-    if not named:
-        raise ValueError(f"model {type(model).__name__} has nothing to train; expected parameters with a members axis")
-    sizes = {p.shape[0] if p.dim() else None for _, p in named}
-    if len(sizes) > 1 or None in sizes:
-        usual = getattr(model, "members", next(p.shape[0] for _, p in named if p.dim()) if sizes != {None} else 1)
-        name, odd = next((n, p) for n, p in named if not p.dim() or p.shape[0] != usual)
-        raise ValueError(
-            f"model's parameter {name} has shape {tuple(odd.shape)}; expected ({usual}, ...), members first"
-        )
-    return sizes.pop()
+def _members(what: str, module: nn.Module, members: int | None = None) -> int:
+    """The members of a stacked module, after checking that every trained parameter carries them."""
+    named = [(name, p) for name, p in module.named_parameters() if p.requires_grad]
+    if not named and members is None:
+        kind = type(module).__name__
+        raise ValueError(f"{what} {kind} has nothing to train; expected parameters with a members axis")
+    if members is None:
+        members = getattr(module, "members", next((len(p) for _, p in named if p.dim()), 1))
+    for name, parameter in named:
+        found = tuple(parameter.shape)
+        if found[:1] != (members,):
+            raise ValueError(f"{what}'s parameter {name} has shape {found}; expected ({members}, ...), members first")
+    return members

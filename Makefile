@@ -4,12 +4,14 @@
 # make serve     show the site on http://127.0.0.1:$(PORT)
 # make chapter NAME=question/what-a-vae-maximises    run one chapter, renew its references, rebuild
 # make notebooks renew all reference outputs and measurements
+# make assignments VARIANT=2027    students' and instructors' versions and zips, in dist/assignments/2027
 # JOBS=4 runs the tests in four processes instead of two
 # make clean     remove what was built; the virtual environment stays
 PYTHON ?= python3
 VENV   ?= .venv
 PORT   ?= 8000
 JOBS   ?= 2
+VARIANT ?= base
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.latentbook
 CACHE  := _build/.jupyter_cache
@@ -18,7 +20,7 @@ PIP    := $(BIN)/python -m pip install --quiet --constraint constraints.txt
 export OMP_NUM_THREADS ?= 1
 export PATH := $(abspath $(BIN)):$(PATH)
 
-.PHONY: book test test-all lint unit chapters-compared site serve chapter notebooks clean
+.PHONY: book test test-all lint unit chapters-compared site serve chapter notebooks assignments clean
 .NOTPARALLEL:
 
 # torch first and by its exact version: pip then never looks for another one
@@ -68,6 +70,9 @@ chapter: $(STAMP)
 
 notebooks: $(STAMP)
 	$(BIN)/python tools/notebooks.py --update
+
+assignments: $(STAMP)
+	$(BIN)/python -m latentbook.classroom release --variant $(VARIANT)
 
 clean:
 	rm -rf _build .pytest_cache .ruff_cache .hypothesis

@@ -95,7 +95,7 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Run:
-    """A notebook that was run: its cells' outcomes, the guards that held, and what it took, the last start's processor."""
+    """A notebook that was run: outcomes of its cells, the guards that held, what it took (processor: last start)."""
 
     outcomes: tuple[Outcome, ...]
     held: frozenset[str]

@@ -50,22 +50,35 @@ def test_the_clock_of_a_way_is_its_own():
     assert _bench.timed(lambda: busy(0.05), CPU, units=5)() >= 0.01
 
 
-def test_what_happens_once_in_a_fit_is_not_counted():
+def test_a_fit_rests_between_two_calls_and_counts_its_own_steps():
     calls = []
 
     def objective(model: VAE, x: torch.Tensor, generator: Generator) -> Loss:
         calls.append(1)
-        busy(0.3 if len(calls) <= 3 else 0.002)
+        busy(0.2 if len(calls) == 1 else 0.002)
         return ELBO()(model, x, generator)
 
     x = Generator(0).normal(64, 3)[0]
     options = {"seeds": (0, 1), "batch_size": 8, "device": "cpu", "compile": False}
-    found = _bench.fit_timer(lambda: (ensemble.a_model([0, 1]), objective), x, 3, 2, **options)()
-    assert 0.001 < found < 0.1 and len(calls) == 6
+    timer = _bench.FitTimer(ensemble.a_model([0, 1]), objective, x, 3, 2, **options)
+    assert not calls
+    assert timer() > 0.2 / 6 and len(calls) == 3
+    assert 0.001 < timer() < 0.03 and len(calls) == 6
+    timer.close()
+
+
+def test_what_goes_wrong_in_a_fit_is_raised_by_its_timer():
+    def objective(model: VAE, x: torch.Tensor, generator: Generator) -> Loss:
+        raise ArithmeticError("no")
+
+    x = Generator(0).normal(64, 3)[0]
+    timer = _bench.FitTimer(ensemble.a_model([0]), objective, x, 1, batch_size=8, device="cpu", compile=False)
+    with pytest.raises(ArithmeticError, match="no"):
+        timer()
 
 
 def test_what_a_machine_lacks_is_said(monkeypatch):
-    monkeypatch.setattr(_bench.shutil, "which", lambda name: None)
+    monkeypatch.setattr(_bench, "compiler_exists", lambda device: False)
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": False})
     with pytest.raises(_bench.Unavailable, match="no compiler"):
         _bench.needs(CPU, compiler=True)

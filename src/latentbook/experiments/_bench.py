@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
-import shutil
 import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
+from queue import Queue
+from threading import Thread
 
 import torch
 from torch import Tensor, nn
@@ -15,7 +17,9 @@ from torch.nn import functional
 
 from latentbook.experiments._store import Row
 from latentbook.nn import Linear
+from latentbook.random import Generator
 from latentbook.training import Recorder, TrainConfig, fit
+from latentbook.training.graph import compiler_exists
 
 Timer = Callable[[], float]
 FIT: Mapping[str, Mapping[str, object]] = {
@@ -66,7 +70,12 @@ class Comparison:
                 timers[way] = make()
             except Unavailable as reason:
                 missing[way] = str(reason)
-        seconds = interleave(timers, repetitions)
+        try:
+            seconds = interleave(timers, repetitions)
+        finally:
+            for timer in timers.values():
+                if isinstance(timer, FitTimer):
+                    timer.close()
         medians = {way: statistics.median(values) for way, values in seconds.items()}
         first = medians.get(next(iter(self.ways)), math.nan)
         found: list[Row] = []
@@ -116,38 +125,72 @@ def timed(run: Callable[[], object], device: torch.device, units: float = 1.0) -
     return timer
 
 
-def fit_timer(
-    build: Callable[[], tuple[nn.Module, object]], data: object, steps: int, units: float = 1.0, **options: object
-) -> Timer:
-    """A timer of the steps of ``fit``, of ``units`` each.
+class FitTimer:
+    """A timer of the steps of one ``fit``, which rests between two calls, so that it is compiled once.
 
-    Twice as many are taken and the first half is not counted, and with it all that happens once: checks of the data,
-    and compiling.
+    It runs in a thread of its own until the timer is closed. The first call counts all that happens once, such as
+    checks of the data and compiling.
 
     Args:
-        build: gives an untrained model and its objective.
+        model: untrained.
+        objective: as for ``fit``.
         data: as for ``fit``.
-        steps: that are counted.
+        steps: of each call.
         units: of work in a step.
         options: of TrainConfig.
 
     Raises:
         Unavailable: if this machine lacks what the options ask for.
     """
-    config = TrainConfig(steps=2 * steps, **options)
-    needs(config.resolve_device(), config.compile is True, config.precision == "bfloat16")
 
-    def timer() -> float:
-        ticks: list[float] = []
+    def __init__(
+        self, model: nn.Module, objective: object, data: object, steps: int, units: float = 1.0, **options: object
+    ) -> None:
+        config = TrainConfig(steps=10**6 * steps, **options)
+        self._device, self._units = config.resolve_device(), steps * units
+        needs(self._device, config.compile is True, config.precision == "bfloat16")
+        self._asked: Queue[bool] = Queue()
+        self._answers: Queue[float | BaseException] = Queue()
+        work = partial(fit, model, objective, data, config, recorders=[Recorder("clock", self._rest, steps)])
+        Thread(target=self._run, args=(partial(work, progress=False), torch.get_num_threads()), daemon=True).start()
 
-        def tick(model: nn.Module, generator: object) -> Tensor:
-            ticks.append(clock(config.resolve_device()))
-            return torch.zeros(len(config.seeds))
+    def __call__(self) -> float:
+        """Seconds for a unit of work."""
+        self._asked.put(True)
+        answer = self._answers.get()
+        if isinstance(answer, BaseException):
+            raise answer
+        return answer / self._units
 
-        fit(*build(), data, config, recorders=[Recorder("clock", tick, steps)], progress=False)
-        return (ticks[-1] - ticks[-2]) / (steps * units)
+    def close(self) -> None:
+        """End the run."""
+        self._asked.put(False)
 
-    return timer
+    def _run(self, work: Callable[[], object], threads: int) -> None:
+        torch.set_num_threads(threads)  # each thread has its own setting
+        try:
+            if self._asked.get():
+                self._start = clock(self._device)
+                work()
+        except _Closed:
+            pass
+        except BaseException as error:
+            self._answers.put(error)
+
+    def _rest(self, model: nn.Module, generator: Generator) -> Tensor:
+        if not self._fresh:
+            self._answers.put(clock(self._device) - self._start)
+            if not self._asked.get():
+                raise _Closed
+            self._start = clock(self._device)
+        self._fresh = False
+        return torch.zeros(generator.members)
+
+    _fresh = True  # until the measurement before the first step
+
+
+class _Closed(Exception):
+    """Nobody asks for more steps."""
 
 
 def needs(device: torch.device, compiler: bool = False, bfloat16: bool = False) -> None:
@@ -156,7 +199,7 @@ def needs(device: torch.device, compiler: bool = False, bfloat16: bool = False) 
     Raises:
         Unavailable: if so.
     """
-    if compiler and device.type == "cpu" and not any(map(shutil.which, ("g++", "clang++", "cl"))):
+    if compiler and not compiler_exists(device):
         raise Unavailable("no compiler here")
     if bfloat16:
         if device.type == "cuda":

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call, grad, stack_module_state, vmap
 
-from latentbook.experiments._bench import FIT, Comparison, PlainVAE, Timer, copied, fit_timer, needs, timed
+from latentbook.experiments._bench import FIT, Comparison, FitTimer, PlainVAE, Timer, copied, needs, timed
 from latentbook.models import VAE
 from latentbook.objectives import ELBO
 from latentbook.random import Generator
@@ -64,7 +64,7 @@ def plain(model: VAE, member: int = 0) -> PlainVAE:
 def _fit(x: Tensor, members: int, steps: int, hidden: tuple[int, ...] = HIDDEN, **options: object) -> Timer:
     seeds = tuple(range(members))
     options |= {"seeds": seeds, "batch_size": BATCH, "device": x.device.type}
-    return fit_timer(lambda: (a_model(seeds, x.device, hidden), ELBO()), x, steps, members, **options)
+    return FitTimer(a_model(seeds, x.device, hidden), ELBO(), x, steps, members, **options)
 
 
 def _loop(x: Tensor, steps: int, compiled: bool) -> Timer:

@@ -15,7 +15,7 @@ from torch.distributions import Normal
 from torch.utils.data import DataLoader
 
 from latentbook.data import sprites
-from latentbook.experiments._bench import FIT, Comparison, PlainVAE, Timer, copied, fit_timer, needs, timed
+from latentbook.experiments._bench import FIT, Comparison, FitTimer, PlainVAE, Timer, copied, needs, timed
 from latentbook.models import VAE, BernoulliLikelihood
 from latentbook.objectives import ELBO, TCVAE, minibatch_total_correlation
 from latentbook.random import Generator
@@ -182,9 +182,8 @@ def _loop(config, build: Callable[..., PlainVAE], loss: Callable[..., Tensor]) -
 def _fit(config, build: Callable[..., VAE], objective: Callable[[], nn.Module], **options: object) -> Timer:
     device, seeds, size = _device(config), _seeds(config), config.batch_size
     options |= {"seeds": seeds, "batch_size": size, "device": device.type}
-    return fit_timer(
-        lambda: (build(config, seeds, device), objective()), _packed(size), 1, size * len(seeds), **options
-    )
+    steps = 1 if device.type == "cpu" else 10
+    return FitTimer(build(config, seeds, device), objective(), _packed(size), steps, size * len(seeds), **options)
 
 
 def _seeds(config) -> tuple[int, ...]:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from latentbook.data import tcl
 from latentbook.data.stacked import Stacked
-from latentbook.experiments._bench import FIT, Comparison, Timer, copied, fit_timer, timed
+from latentbook.experiments._bench import FIT, Comparison, FitTimer, Timer, copied, timed
 from latentbook.models import VAE, GaussianLikelihood, ivae_mlp
 from latentbook.objectives import ELBO
 from latentbook.random import Generator
@@ -71,7 +71,7 @@ def a_model(
 def _fit(data: tcl.Segments, members: int, steps: int, device: torch.device, **options: object) -> Timer:
     seeds, rows = tuple(range(members)), Stacked(data.x[:members], data.u[:members])
     options |= {"seeds": seeds, "batch_size": BATCH, "device": device.type}
-    return fit_timer(lambda: (a_model(seeds, device), ELBO()), rows, steps, members, **options)
+    return FitTimer(a_model(seeds, device), ELBO(), rows, steps, members, **options)
 
 
 def _loop(data: tcl.Segments, steps: int, device: torch.device) -> Timer:

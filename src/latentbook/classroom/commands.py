@@ -162,6 +162,34 @@ def summary(name: Name, /, course: Path = Path("course"), out: Path | None = Non
     return 0
 
 
+def slides(names: Names = (), /, out: Path = Path("dist/slides"), root: Path = Path()) -> int:
+    """Write slides of the chapters (HTML that needs no network), from the build's cache, else by running them.
+
+    Args:
+        names: chapters, such as "gap/the-elbo-gap"; all of them when none is named.
+        out: where to.
+        root: a copy of the book's repository.
+    """
+    from latentbook.classroom import slides as showing
+
+    print(f"{len(showing.export(root, out, names))} chapters in {out}")
+    return 0
+
+
+def figures(names: Names = (), /, out: Path = Path("dist/figures"), root: Path = Path()) -> int:
+    """Write the figures of the chapters (PNG) with captions and descriptions, from the build's cache, else by running.
+
+    Args:
+        names: chapters, such as "gap/the-elbo-gap"; all of them when none is named.
+        out: where to.
+        root: a copy of the book's repository.
+    """
+    from latentbook.classroom import figures as drawing
+
+    print(f"{drawing.export(root, out, names)} figures in {out}")
+    return 0
+
+
 COMMANDS: dict[str, Callable[..., int]] = {
     "release": build,
     "check": check,
@@ -171,4 +199,6 @@ COMMANDS: dict[str, Callable[..., int]] = {
     "feedback": feedback,
     "export": export,
     "summary": summary,
+    "slides": slides,
+    "figures": figures,
 }

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import ClassVar, Literal
 
 Scale = Literal["tiny", "live", "paper"]
-_HOW = ("out", "resume", "device", "jobs", "threads", "progress", "path")  # fields that do not decide what is computed
+# fields that do not decide what is computed
+_HOW = ("out", "resume", "device", "jobs", "threads", "progress", "path", "models")
 
 
 @dataclass(frozen=True)

@@ -97,7 +97,8 @@ def run_groups(
 
     A group that raises gives rows with its error, and the others go on. A group whose worker dies is begun again, three
     times in all; then it, too, gives rows with that error. (With Dask this counting needs a folder, and Dask's own
-    ``distributed.scheduler.allowed-failures`` must be three or more, as it is by default.)
+    ``distributed.scheduler.allowed-failures`` must be three or more, as it is by default: joblib waits for ever for
+    work that Dask has given up. Raise it where many workers may die.)
 
     Args:
         groups: what to run, each with a name of its own.
@@ -163,7 +164,7 @@ def _spread(
 def table(rows: Sequence[Row]) -> pd.DataFrame:
     """One row a run, the error last."""
     frame = pd.DataFrame(rows)
-    return frame[[name for name in frame.columns if name != "error"] + ["error"]]
+    return frame.reindex(columns=[name for name in frame.columns if name != "error"] + ["error"])
 
 
 def _plain(run: Any) -> Row:

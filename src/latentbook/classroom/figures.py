@@ -9,15 +9,17 @@ import base64
 import csv
 import html
 import io
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import nbformat
+import jupytext
 from nbformat import NotebookNode
 
 from latentbook.classroom.release import write
 
+_WIDGET = "application/vnd.jupyter.widget"
 _CACHE = Path("_build", ".jupyter_cache")
 
 
@@ -59,10 +61,10 @@ def executed(root: Path, chapter: str) -> NotebookNode:
     Raises:
         ValueError: if there is no such chapter.
     """
-    path = root / "book" / f"{chapter}.ipynb"
-    if not path.exists():
+    path = root / "book" / f"{chapter}.md"
+    if chapter not in chapters(root):
         raise ValueError(f"chapter is {chapter!r}; expected one of {chapters(root)}")
-    notebook = nbformat.read(path, as_version=4)
+    notebook = jupytext.read(path, fmt="md:myst")
     cached = _from_cache(root / _CACHE, notebook)
     if cached is None:
         from nbclient import NotebookClient
@@ -73,20 +75,40 @@ def executed(root: Path, chapter: str) -> NotebookNode:
     for cell in notebook.cells:
         if cell.cell_type == "code":
             cell.outputs = next(code).outputs
+    notebook.metadata["widgets"] = cached.metadata.get("widgets", {})
     return notebook
 
 
 def figures(notebook: NotebookNode) -> Iterator[Figure]:
-    """The pictures of an executed notebook, in order."""
+    """The pictures of an executed notebook, in order; of a slider, the one at which it begins."""
+    widgets = notebook.metadata.get("widgets", {}).get(f"{_WIDGET}-state+json", {}).get("state", {})
     for number, cell in enumerate(notebook.cells):
         shown = cell.metadata.get("mystnb", {})
         figure, image = shown.get("figure", {}), shown.get("image", {})
-        pictures = [
-            output.data["image/png"] for output in cell.get("outputs", []) if "image/png" in output.get("data", {})
-        ]
-        for index, picture in enumerate(pictures):
+        pictures = []
+        for output in cell.get("outputs", []):
+            data = output.get("data", {})
+            if "image/png" in data:
+                pictures.append((data["image/png"], image.get("alt", "")))
+            elif f"{_WIDGET}-view+json" in data:
+                pictures.extend(_frames(widgets, data[f"{_WIDGET}-view+json"]["model_id"]))
+        for index, (picture, alt) in enumerate(pictures):
             name = figure.get("name", f"cell-{number}") + (f"-{index + 1}" if len(pictures) > 1 else "")
-            yield Figure(name, figure.get("caption", ""), image.get("alt", ""), base64.b64decode(picture), number)
+            yield Figure(name, figure.get("caption", ""), alt, base64.b64decode(picture), number)
+
+
+def _frames(widgets: dict, name: str) -> Iterator[tuple[str, str]]:
+    """The picture that a slider shows first, and its description."""
+    state = widgets.get(name, {}).get("state", {})
+    children = state.get("children", [])
+    if "selected_index" in state or widgets.get(name, {}).get("model_name") == "StackModel":
+        children = children[state.get("selected_index") or 0 :][:1]
+    for child in children:
+        yield from _frames(widgets, child.removeprefix("IPY_MODEL_"))
+    for tag in re.findall(r"<img [^>]*>", str(state.get("value", ""))):
+        picture, alt = re.search(r"base64,([^\"]+)", tag), re.search(r'alt="([^"]*)"', tag)
+        if picture:
+            yield picture[1], html.unescape(alt[1]) if alt else ""
 
 
 def export(root: Path, out: Path, names: Sequence[str] = ()) -> int:

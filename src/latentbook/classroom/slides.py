@@ -27,7 +27,6 @@ _BLOCK = re.compile(
     r"^(?P<fence>:{3,}|`{3,})\{(?P<kind>[\w:-]+)\}[ ]*(?P<title>[^\n]*)\n(?P<body>.*?)^(?P=fence)[ ]*$", re.M | re.S
 )
 _OPTION = re.compile(r"\A\s*(?::[\w-]+:[^\n]*\n)*")
-_KEPT = ("## Summary", "## In short")
 
 _PAGE = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
@@ -106,8 +105,9 @@ def page(notebook: NotebookNode, title: str) -> str:
         shown.setdefault(figure.cell, []).append(figure)
     for number, cell in enumerate(notebook.cells):
         if cell.cell_type == "markdown":
-            for heading, content in _parts(_plain(cell.source, glued), heading):
-                slides.append(f"<h2>{_inline(heading)}</h2>{content}")
+            text = _plain(cell.source, glued)
+            slides.extend(f"<h2>{_inline(above)}</h2>{content}" for above, content in _parts(text, heading))
+            heading = (re.findall(r"^## (.+)$", text, re.MULTILINE) or [heading])[-1]
         slides.extend(f"<h2>{_inline(heading)}</h2>{_picture(figure, glued)}" for figure in shown.get(number, ()))
     return _PAGE % {"title": html.escape(title), "slides": "\n".join(f"<section>{slide}</section>" for slide in slides)}
 
@@ -122,9 +122,10 @@ def _parts(text: str, heading: str) -> Iterator[tuple[str, str]]:
     for part in re.split(r"^(?=## )", text, flags=re.MULTILINE):
         if part.startswith("## "):
             heading = part.splitlines()[0][3:]
-        whole = part.startswith(_KEPT)
-        if whole:
-            yield heading, _html(_BLOCK.sub("", part.split("\n", 1)[1]))
+        if part.startswith("## Summary"):
+            points = re.search(r"^- .*?(?=\n\n(?! )|\Z)", part, re.MULTILINE | re.DOTALL)
+            if points:
+                yield heading, _html(points[0])
             continue
         for block in _BLOCK.finditer(part):
             kind, body = block["kind"], _OPTION.sub("", block["body"], count=1)
@@ -156,7 +157,7 @@ def _glued(notebook: NotebookNode) -> dict[str, str]:
 
 def _plain(text: str, glued: dict[str, str]) -> str:
     """Markdown without the roles that only the site understands."""
-    text = re.sub(r"^\([\w-]+\)=\n", "", text, flags=re.MULTILINE)
+    text = re.sub(r"^\([\w-]+\)=\n|(?<=\$\$) *\([\w:-]+\)$", "", text, flags=re.MULTILINE)
 
     def role(match: re.Match[str]) -> str:
         kind, content = match[1], match[2]

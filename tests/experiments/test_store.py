@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import importlib
 import json
+import pickle
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
@@ -13,6 +15,7 @@ import pytest
 
 from latentbook.experiments import StoreError, load_results
 from latentbook.experiments import _store as store
+from latentbook.experiments.__main__ import names
 from latentbook.experiments._config import Config
 from latentbook.experiments._store import Group, collect
 from latentbook.training import _runs
@@ -199,3 +202,43 @@ def test_results_are_found_from_a_chapter_and_may_be_absent(tmp_path, monkeypatc
         assert len(load_results("toy", "live")) == 6
         assert load_results("toy", "paper") is None
         assert load_results("no-such-experiment", "live") is None
+
+
+@pytest.mark.parametrize("name", [name for name in names() if not name.startswith("bench")])
+def test_the_groups_of_every_experiment_can_be_sent_to_other_processes(name, monkeypatch):
+    module, sent = importlib.import_module(f"latentbook.experiments.{name.replace('-', '_')}"), []
+    if not hasattr(module, "collect"):
+        pytest.skip("it keeps to one process")
+    monkeypatch.setattr(module, "collect", lambda experiment, config, groups: sent.extend(groups))
+    module.run(module.Config("tiny"))
+    assert sent and all(pickle.loads(pickle.dumps(group)).settings == group.settings for group in sent)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["elbo-gap", "tradeoff"])
+def test_two_processes_store_the_table_that_one_does(name, tmp_path):
+    module = importlib.import_module(f"latentbook.experiments.{name.replace('-', '_')}")
+    for jobs in (1, 2):
+        module.run(module.Config("tiny", out=tmp_path / str(jobs), jobs=jobs))
+    one, two = (tmp_path / str(jobs) / name / "tiny.csv" for jobs in (1, 2))
+    assert one.read_bytes() == two.read_bytes()
+
+
+def test_a_group_that_raises_is_stored_as_rows_and_tried_again(tmp_path):
+    config, lucky = Toy("tiny", out=tmp_path), []
+
+    def measure(checkpoint: Path | None) -> list[dict]:
+        if not lucky:
+            raise RuntimeError("no luck")
+        return [{"mcc": 0.5}]
+
+    groups = [*Runs().groups(), Group("three", [{"method": "three", "seed": 0}], measure)]
+    with pytest.warns(RuntimeWarning, match="no luck"):
+        table = collect("toy", config, groups)
+    assert list(table["error"]) == [""] * 6 + ["RuntimeError: no luck"]
+    assert len(load_results("toy", "tiny", folder=tmp_path)) == 7
+    lucky.append(True)
+    again = Runs()
+    table = collect("toy", config, [*again.groups(), groups[-1]])
+    assert list(table["error"]) == [""] * 7 and again.computed == []
+    assert not (tmp_path / "toy" / "tiny.partial").exists()

@@ -194,6 +194,13 @@ def test_two_processes_give_what_one_gives_bit_for_bit(log, tmp_path):
 
 
 @pytest.mark.slow
+def test_a_backend_that_gives_results_at_its_end_does_as_well(log, tmp_path):
+    with parallel_config(backend="multiprocessing", n_jobs=2):
+        table = work.table(log, "plain", folder=tmp_path / "rows")
+    assert once(log, "plain") and table["error"].eq("").all()
+
+
+@pytest.mark.slow
 def test_a_dead_process_loses_nothing_and_a_deadly_group_is_an_error(log, tmp_path):
     (log / "kill-plain-4").touch()
     with pytest.warns(RuntimeWarning, match="its worker died 3 times"):

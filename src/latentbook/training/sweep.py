@@ -142,7 +142,7 @@ def _spread(
     rounds, tries = [list(groups)], Counter()
     while rounds:
         left = {group.name: group for group in rounds.pop(0)}
-        pool = Parallel(jobs, return_as="generator_unordered", batch_size=1, pre_dispatch="n_jobs")
+        pool = _pool(jobs)
         calls = (delayed(_runs.work)(group, folder, threads, os.getpid()) for group in list(left.values()))
         try:
             for name, results in pool(calls):
@@ -165,6 +165,14 @@ def table(rows: Sequence[Row]) -> pd.DataFrame:
     """One row a run, the error last."""
     frame = pd.DataFrame(rows)
     return frame.reindex(columns=[name for name in frame.columns if name != "error"] + ["error"])
+
+
+def _pool(jobs: int | None) -> Parallel:
+    options = {"n_jobs": jobs, "batch_size": 1, "pre_dispatch": "n_jobs"}
+    try:
+        return Parallel(return_as="generator_unordered", **options)
+    except ValueError:  # a backend, such as Ray's, that gives no result before it has all
+        return Parallel(**options)
 
 
 def _plain(run: Any) -> Row:

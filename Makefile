@@ -2,6 +2,8 @@
 # make test      ruff, import floors, unit tests, every chapter against its reference outputs, the built site
 # make test-all  the same with the tests that take long
 # make serve     show the site on http://127.0.0.1:$(PORT)
+# make pdf       the whole book as one PDF, _build/html/latentbook.pdf (needs chromium and chromedriver)
+# make linkcheck ask every other host that the book links to whether the page is still there
 # make chapter NAME=question/what-a-vae-maximises    run one chapter, renew its references, rebuild
 # make notebooks renew all reference outputs and measurements
 # make assignments VARIANT=2027    students' and instructors' versions and zips, in dist/assignments/2027
@@ -62,6 +64,13 @@ site: book
 
 serve: book
 	$(BIN)/python -m http.server $(PORT) --bind 127.0.0.1 --directory _build/html
+
+pdf: book
+	$(BIN)/python tools/pdf.py
+
+linkcheck: $(STAMP)
+	$(BIN)/python tools/cache.py
+	$(BIN)/jupyter-book build . --builder linkcheck --path-output .
 
 chapter: $(STAMP)
 	@test -f "book/$(NAME).md" || { echo "NAME=$(NAME): there is no book/$(NAME).md" >&2; exit 1; }

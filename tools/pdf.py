@@ -29,6 +29,7 @@ from pypdf import PdfReader, PdfWriter
 from pypdf.generic import ArrayObject, DictionaryObject, Fit, FloatObject, NameObject, NullObject
 
 ROOT = Path(__file__).resolve().parent.parent
+NAME = "latentbook.pdf"
 SITE = "../html/"  # the site, seen from the document
 LEFT_OUT = {"book/api"}  # the package's reference is for searching, not for paper
 SOLUTIONS = "Solutions to the exercises"
@@ -311,6 +312,13 @@ def write(path: Path, data: bytes) -> None:
     os.replace(partial, path)
 
 
+def offer(page: Path, pages: int, megabytes: float) -> None:
+    """Link the PDF where a page of the site has a place for it: ``<p class="lb-pdf" hidden></p>``."""
+    text = f'<p class="lb-pdf"><a href="../{NAME}">The whole book as one PDF</a>: {pages} pages, {megabytes:.0f} MB.</p>'
+    html = re.sub(r'<p class="lb-pdf".*?</p>', text, page.read_text(encoding="utf-8"), flags=re.DOTALL)
+    write(page, html.encode())
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Run from the command line; return the exit status."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -328,9 +336,11 @@ def main(arguments: list[str] | None = None) -> int:
     write(build / "pdf" / "book.html", text.encode())
     prints = print_leaves(build / "pdf" / "book.html", tools, entries, given.seconds)
     config = yaml.safe_load((ROOT / "_config.yml").read_text())
-    target = build / "html" / "latentbook.pdf"
+    target, pages = build / "html" / NAME, sum(map(count, prints))
     write(target, bind(prints, entries, config["title"], config["author"]))
-    print(f"{target}: {sum(map(count, prints))} pages, {target.stat().st_size / 1e6:.1f} MB")
+    megabytes = target.stat().st_size / 1e6
+    offer(build / "html" / "book" / "how-to-use.html", pages, megabytes)
+    print(f"{target}: {pages} pages, {megabytes:.1f} MB")
     return 0
 
 

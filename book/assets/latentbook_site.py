@@ -3,28 +3,18 @@
 * inline scripts that Sphinx lists twice are kept once (twice, they are a syntax error in the browser);
 * the repository's address comes from ``LATENTBOOK_REPOSITORY`` or from the git remote ``origin``, nowhere else: the
   Binder, Colab, repository and issue buttons appear only when it is known;
-* every chapter can be downloaded as an executed notebook, with or without an address;
-* entries of the bibliography are items of their list, for screen readers, too;
-* ``{measured}`` prints what a chapter costs to run, from ``measured.json``.
+* entries of the bibliography are items of their list, for screen readers, too.
 """
 
 from __future__ import annotations
 
-import json
 import os
 import re
-import shutil
 import subprocess
 from pathlib import Path
 
-from docutils import nodes
-from docutils.parsers.rst import Directive
 from sphinx.errors import ConfigError
-from sphinx.util import logging
 
-LOGGER = logging.getLogger(__name__)
-HERE = Path(__file__).resolve().parent
-MEASURED = HERE / "measured.json"
 ADDRESS = re.compile(
     r"(?:https?://(?:[^@/\s]+@)?|ssh://(?:[^@/\s]+@)?|[\w.-]+@)"
     r"(?P<host>github\.com|gitlab\.com)(?::\d+)?[/:](?P<path>[\w.-]+(?:/[\w.-]+)+)/?"
@@ -88,46 +78,15 @@ def unique_scripts(app, page, template, context, doctree) -> None:
     context["script_files"] = scripts
 
 
-def offer_notebook(app, page, template, context, doctree) -> None:
-    """Put the executed notebook beside the page's source, so that the download button offers it."""
-    notebook = Path(app.outdir).parent / "jupyter_execute" / f"{page}.ipynb"
-    if doctree is not None and "kernelspec" in app.env.metadata.get(page, {}) and notebook.exists():
-        target = Path(app.outdir) / "_sources" / f"{page}.ipynb"
-        target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy2(notebook, target)
-        context["ipynb_source"] = f"{page}.ipynb"
-
-
 def mend_roles(app, page, template, context, doctree) -> None:
     """Make entries of a bibliography what their list may hold: Sphinx gives them a role that is no list item."""
     if 'role="doc-biblioentry"' in context.get("body", ""):
         context["body"] = context["body"].replace('role="doc-biblioentry"', 'role="listitem"')
 
 
-class Measured(Directive):
-    """``{measured}``: one line with the seconds and the memory this chapter took when it was measured."""
-
-    def run(self) -> list[nodes.Node]:
-        """Return the line, or warn and return nothing when the chapter was never measured."""
-        env = self.state.document.settings.env
-        env.note_dependency(str(MEASURED))
-        table = json.loads(MEASURED.read_text()) if MEASURED.exists() else {}
-        row = table.get(f"{env.docname}.md")
-        if row is None:
-            LOGGER.warning(
-                "no measurement of %s.md: run `make notebooks`", env.docname, location=(env.docname, self.lineno)
-            )
-            return []
-        cores = f"{row['cores']} CPU core" + ("" if row["cores"] == 1 else "s")
-        text = f"Runs in {row['seconds']:.0f} s and {row['megabytes'] / 1000:.1f} GB on {cores} (measured)."
-        return [nodes.paragraph("", text, classes=["measured"])]
-
-
 def setup(app) -> dict[str, object]:
     """Connect the pieces."""
-    app.add_directive("measured", Measured)
     app.connect("config-inited", use_repository)
-    app.connect("html-page-context", offer_notebook, priority=500)
     app.connect("html-page-context", mend_roles)
     app.connect("html-page-context", unique_scripts, priority=900)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import nbformat
 import pytest
 
 from tools import notebooks
@@ -73,15 +74,30 @@ def test_without_an_address_there_is_no_button_and_the_notebook_can_be_downloade
     assert "github.com" not in page
     assert 'href="../_sources/book/tiny.ipynb"' in page
     assert "(measured)" in page
+    notebook = nbformat.read(book / "_build" / "html" / "_sources" / "book" / "tiny.ipynb", as_version=4)
+    assert [cell.cell_type for cell in notebook.cells] == ["markdown", "code"]
+    assert notebook.cells[0].source == "# A tiny chapter"
+    assert "5 of 5 seeds" in notebook.cells[1].outputs[0].text
 
 
 def test_with_an_address_the_buttons_open_the_notebook(book: Path) -> None:
-    result = build(book, LATENTBOOK_REPOSITORY="https://github.com/owner/name")
+    result = build(book, LATENTBOOK_REPOSITORY="https://github.com/owner/name", LATENTBOOK_NOTEBOOKS="notebooks")
     assert result.returncode == 0, result.stdout + result.stderr
     page = (book / "_build" / "html" / "book" / "tiny.html").read_text()
     assert "https://mybinder.org/v2/gh/owner/name/main?urlpath=lab/tree/book/tiny.ipynb" in page
-    assert "https://colab.research.google.com/github/owner/name/blob/main/book/tiny.ipynb" in page
+    assert "https://colab.research.google.com/github/owner/name/blob/notebooks/book/tiny.ipynb" in page
     assert "https://github.com/owner/name/issues/new" in page
+    first, *rest = nbformat.read(book / "_build" / "html" / "_sources" / "book" / "tiny.ipynb", as_version=4).cells
+    assert "git clone --quiet --depth 1 https://github.com/owner/name the-book" in first.source
+    assert [cell.cell_type for cell in rest] == ["markdown", "code"]
+
+
+def test_without_a_branch_of_notebooks_colab_has_no_button(book: Path) -> None:
+    result = build(book, LATENTBOOK_REPOSITORY="https://github.com/owner/name", LATENTBOOK_NOTEBOOKS="")
+    assert result.returncode == 0, result.stdout + result.stderr
+    page = (book / "_build" / "html" / "book" / "tiny.html").read_text()
+    assert "mybinder.org" in page
+    assert "colab.research" not in page
 
 
 @pytest.mark.parametrize(

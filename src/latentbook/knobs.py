@@ -116,7 +116,7 @@ class Knob(nn.Module):
 
     def _load_from_state_dict(self, *args: object) -> None:
         super()._load_from_state_dict(*args)
-        self._moved = True  # it may be anything now
+        self._moved = bool((self.multiplier != 1).any())
 
     def _check_multiplier(self, value: object, good: bool) -> None:
         if not good:

@@ -28,12 +28,11 @@ def explained(step: Step) -> Iterator[None]:
         yield
     except torch.OutOfMemoryError as error:
         members, device = step.losses.noise.members, step.losses.noise.device
-        each = bytes_per_member(step)
-        fitting = int(_ROOM * available(device) / each)
-        if fitting < members:
-            advice = f"about {max(fitting, 0)} would fit" if fitting else "not even one would fit"
-        else:
-            advice = "by this estimate they would fit alone: something else holds memory"
+        room, each = available(device), bytes_per_member(step)
+        fitting = int(_ROOM * room / each)
+        advice = f"about {fitting} would fit in {room / 2**30:.1f} GiB"
+        if fitting >= members:
+            advice += ", were nothing else there"
         raise torch.OutOfMemoryError(
             f"{members} members do not fit on {device}: a step takes about {each / 2**20:.0f} MiB for each; {advice}. "
             "Train fewer members at a time or a smaller batch."

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
+from torch._subclasses import FakeTensor
 
 from latentbook.random import Generator, check_members
 
@@ -62,7 +63,9 @@ class Auxiliary(nn.Module):
         shaped = u.dim() >= 1 if labels else u.dim() >= 2 and u.shape[-1] == self.width
         if not shaped or sets not in ((), (members,)) or (labels and (self.classes is None or u.is_complex())):
             raise ValueError(f"u is {u.dtype} {tuple(u.shape)}; expected {self.expected}, with {members} member(s)")
-        if labels and u.numel():
+        if labels and isinstance(u, FakeTensor):  # being traced: the check becomes a part of the graph
+            torch._assert_async(((u >= 0) & (u < self.classes)).all(), f"u has other labels; expected {self.expected}")
+        elif labels and u.numel():
             low, high = (int(value) for value in u.aminmax())
             if low < 0 or high >= self.classes:
                 raise ValueError(f"u has labels from {low} to {high}; expected 0 to {self.classes - 1}")

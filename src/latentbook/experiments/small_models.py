@@ -22,7 +22,7 @@ from latentbook.models.pretrained import ConvRecipe, store_model
 from latentbook.nn import select
 from latentbook.objectives import ELBO
 from latentbook.random import Generator
-from latentbook.training import TrainConfig, fit
+from latentbook.training import Ramp, TrainConfig, fit
 
 PRIORS = {"beta-vae": "normal", "isa-vae": "isa"}
 DATA = {"hearts": sprites.hearts, "ellipses": sprites.ellipses}
@@ -44,8 +44,10 @@ class Config(_config.Config):
     """Optimiser steps."""
     batch_size: int = 64
     """Images a step."""
-    learning_rate: float = 3e-3
+    learning_rate: float = 1e-2
     """Of Adam; it falls to zero."""
+    anneal: float = 0.3
+    """Share of training over which beta rises from zero; with all of it at once these convolutions learn nothing."""
     samples: int | None = None
     """Draws for the MIG."""
     models: Path | None = None
@@ -53,7 +55,7 @@ class Config(_config.Config):
 
     scales: ClassVar = {
         "tiny": {"seeds": 2, "steps": 2, "samples": 20},
-        "live": {"seeds": 5, "steps": 1500, "samples": 2000},
+        "live": {"seeds": 5, "steps": 1000, "samples": 2000},
         "paper": {"seeds": 10, "steps": 20_000, "samples": 10_000},
     }
 
@@ -61,6 +63,8 @@ class Config(_config.Config):
         super().__post_init__()
         if not (math.isfinite(self.beta) and self.beta >= 0):
             raise ValueError(f"beta is {self.beta}; expected a finite weight of at least 0")
+        if not 0 <= self.anneal <= 1:
+            raise ValueError(f"anneal is {self.anneal}; expected a share of training, 0 to 1")
 
 
 @functools.cache
@@ -88,6 +92,7 @@ def _measure(config: Config, settings: list[Row], checkpoint: Path | None) -> li
         steps=config.steps,
         batch_size=config.batch_size,
         learning_rate=config.learning_rate,
+        schedules={"beta": Ramp(0.0, until=config.anneal)} if config.anneal else {},
         checkpoint=checkpoint,
         checkpoint_every=100,
         device=config.device,
@@ -112,7 +117,7 @@ def _keep(config: Config, recipe: ConvRecipe, method: str, model: VAE, found: li
     card = {
         "model": f"a small convolutional VAE with {'a normal' if recipe.prior == 'normal' else 'an ISA'} prior",
         "data": f"latentbook.data.sprites.{config.dataset}(), rendered by the package, 32 x 32 pixels, all in training",
-        "objective": f"ELBO, beta = {config.beta:g}, KL by one sample; Adam, {config.steps} steps, cosine decay",
+        "objective": f"ELBO, beta = {config.beta:g}, risen from 0, KL by one sample; {config.steps} steps of Adam",
         "seed": "0, the first, not chosen by its scores",
         "scores of this seed": found[0],
         "scores of all seeds": found,

@@ -2,9 +2,8 @@
 
 In a folder such as ``book/assets/models``::
 
-    hearts-isa-vae.safetensors   the weights; the card, recipe included, stands in the header
-    hearts-isa-vae.txt           the card, to be read
-    manifest.json                sha256 of each file
+    hearts-isa-vae.safetensors   the weights
+    hearts-isa-vae.json          the card: what the model is, its recipe, its scores, and the sha256 of the weights
 """
 
 from __future__ import annotations
@@ -17,7 +16,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import safetensors
 from safetensors.torch import load_file, save_file
 
 from latentbook.models.likelihoods import BernoulliLikelihood
@@ -50,8 +48,8 @@ class ConvRecipe:
     subspaces: tuple[int, ...] = (2,) * 5
     inner: float = 2.2
     outer: float = 2.1
-    channels: tuple[int, ...] = (8, 16, 16)
-    hidden: tuple[int, ...] = (128,)
+    channels: tuple[int, ...] = (8, 16)
+    hidden: tuple[int, ...] = (64,)
 
     def __post_init__(self) -> None:
         if self.prior not in ("normal", "isa"):
@@ -82,11 +80,14 @@ def pretrained(name: str, *, folder: Path | None = None) -> VAE:
 
     Raises:
         FileNotFoundError: if there is no such model; the error names those there are.
-        ValueError: if the file is not the one that the manifest describes, or is damaged.
+        ValueError: if the weights are not the ones that the card describes.
     """
-    path = _checked(name, folder)
-    recipe = model_card(name, folder=folder)["recipe"]
-    recipe = {key: tuple(value) if isinstance(value, list) else value for key, value in recipe.items()}
+    place, card = _find(name, folder)
+    path = place / f"{name}.safetensors"
+    found = _digest(path) if path.exists() else "no file"
+    if found != card["sha256"]:
+        raise ValueError(f"{path} has the hash {found}; expected {card['sha256']}, as its card says")
+    recipe = {key: tuple(value) if isinstance(value, list) else value for key, value in card["recipe"].items()}
     model = ConvRecipe(**recipe).build(Generator(0))
     model.load_state_dict(load_file(path))
     return model.requires_grad_(False)
@@ -100,14 +101,13 @@ def model_card(name: str, *, folder: Path | None = None) -> dict[str, object]:
         folder: as for :func:`pretrained`.
 
     Raises:
-        FileNotFoundError, ValueError: as :func:`pretrained`.
+        FileNotFoundError: as :func:`pretrained`.
     """
-    with safetensors.safe_open(_checked(name, folder), framework="pt") as file:
-        return json.loads(file.metadata()["card"])
+    return _find(name, folder)[1]
 
 
-def store_model(folder: Path, name: str, model: VAE, recipe: ConvRecipe, card: Mapping[str, object]) -> Path:
-    """Write a model of one member, its card, and their hashes; each file beside its place first, then renamed.
+def store_model(folder: Path, name: str, model: VAE, recipe: ConvRecipe, card: Mapping[str, object]) -> None:
+    """Write a model of one member and its card, each file beside its place first, then renamed.
 
     Args:
         folder: where to.
@@ -116,59 +116,31 @@ def store_model(folder: Path, name: str, model: VAE, recipe: ConvRecipe, card: M
         recipe: how to build it.
         card: what a user must know, as JSON values.
 
-    Returns:
-        The path of the weights.
-
     Raises:
         ValueError: if the model has more than one member.
     """
     if stack_size(model) != 1:
         raise ValueError(f"model has {stack_size(model)} members; expected 1")
     folder.mkdir(parents=True, exist_ok=True)
-    card = {**card, "recipe": dataclasses.asdict(recipe)}
-    weights = {key: tensor.detach().cpu().contiguous() for key, tensor in model.state_dict().items()}
-    partial = folder / f".{name}.partial"
-    save_file(weights, partial, metadata={"card": json.dumps(card)})
-    os.replace(partial, folder / f"{name}.safetensors")
-    _write(folder / f"{name}.txt", "".join(f"{key}: {_words(value)}\n" for key, value in card.items()))
-    files = {f"{name}{end}": _digest(folder / f"{name}{end}") for end in (".safetensors", ".txt")}
-    _write(folder / "manifest.json", json.dumps(dict(sorted((_manifest(folder) | files).items())), indent=2) + "\n")
-    return folder / f"{name}.safetensors"
-
-
-def _words(value: object) -> str:
-    return value if isinstance(value, str) else json.dumps(value)
-
-
-def _write(path: Path, text: str) -> None:
-    partial = path.with_name(f".{path.name}.partial")
-    partial.write_text(text, encoding="utf-8", newline="\n")
+    path, partial = folder / f"{name}.safetensors", folder / f".{name}.partial"
+    save_file({key: tensor.detach().cpu().contiguous() for key, tensor in model.state_dict().items()}, partial)
     os.replace(partial, path)
+    story = {**card, "recipe": dataclasses.asdict(recipe), "sha256": _digest(path)}
+    partial.write_text(json.dumps(story, indent=2) + "\n", encoding="utf-8")
+    os.replace(partial, folder / f"{name}.json")
 
 
 def _digest(path: Path) -> str:
-    content = path.read_bytes()
-    return hashlib.sha256(content if path.suffix == ".safetensors" else content.replace(b"\r\n", b"\n")).hexdigest()
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def _manifest(folder: Path) -> dict[str, str]:
-    path = folder / "manifest.json"
-    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-
-
-def _checked(name: str, folder: Path | None) -> Path:
-    """The path of a model's weights, after comparing their hash."""
+def _find(name: str, folder: Path | None) -> tuple[Path, dict[str, object]]:
+    """The folder of a model, and its card."""
     here, package = Path.cwd(), Path(__file__).resolve().parents[3]
     near = [place / "book" / "assets" / "models" for place in (here, *here.parents, package)]
-    found = [(place, hashes) for place in (near if folder is None else [Path(folder)]) if (hashes := _manifest(place))]
-    for place, hashes in found:
-        expected = hashes.get(f"{name}.safetensors")
-        if expected is None:
-            continue
-        path = place / f"{name}.safetensors"
-        digest = _digest(path) if path.exists() else "no file"
-        if digest != expected:
-            raise ValueError(f"{path} has the hash {digest}; expected {expected}, as in the manifest")
-        return path
-    names = sorted({Path(file).stem for _, hashes in found for file in hashes})
+    places = near if folder is None else [Path(folder)]
+    for place in places:
+        if (place / f"{name}.json").is_file():
+            return place, json.loads((place / f"{name}.json").read_text(encoding="utf-8"))
+    names = sorted({path.stem for place in places for path in place.glob("*.safetensors")})
     raise FileNotFoundError(f"name is {name!r}; expected one of the models there are: {names}")

@@ -16,6 +16,7 @@ from latentbook.models.linear_ica import (
     linear_ica_log_likelihood,
     student_t_mixture,
 )
+from latentbook.models.pretrained import model_card, pretrained
 from latentbook.models.priors import BetaPrior, LaplacePrior, NormalPrior, Prior, UniformPrior
 from latentbook.models.structured_priors import GeneralizedNormalPrior, ISAPrior
 from latentbook.models.tcl import TCL
@@ -47,6 +48,8 @@ __all__ = [
     "fast_ica",
     "TurnedDecoder",
     "TurnedVAE",
+    "pretrained",
+    "model_card",
     "FactorAnalysis",
     "FreeEnergyTerms",
     "probabilistic_pca",

@@ -10,7 +10,6 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from latentbook.knobs import Knob
 from latentbook.objectives.loss import Loss
 from latentbook.random import Generator
 from latentbook.training import checkpoint
@@ -21,7 +20,7 @@ from latentbook.training.losses import Losses
 from latentbook.training.memory import explained
 from latentbook.training.optimiser import Optimiser
 from latentbook.training.recorders import Recorder
-from latentbook.training.schedules import learning_rate_multiplier
+from latentbook.training.steering import Steering
 from latentbook.training.step import Step, local_tf32
 from latentbook.training.stopping import Stopper
 
@@ -100,13 +99,12 @@ class _Run:
         source = batches(data, config, model, device)
         self.noise = Generator(config.seeds, device=device, stream="noise")
         self.evaluation = Generator(config.seeds, device=device, stream="evaluation")
-        self.knobs = self._find_knobs()
+        self.steering = Steering(self._modules().values(), config)
         self.optimiser = Optimiser(self.model, self.objective, config, device)
         self.losses = Losses(self.model, self.objective, self.noise, config.precision)
         self.take = Step(self.losses, source, self.optimiser, config)
         self.history = History(config.seeds)
         self.stopper = Stopper(config.early_stop, self.optimiser.parameters, members, names)
-        self._settled = max([r.until for name, r in config.schedules.items() if name in self.knobs], default=0.0)
         self._log = torch.zeros(0)
         self._started = time.perf_counter()
         self.set_schedules()
@@ -126,36 +124,9 @@ class _Run:
         named = {"model": self.model}
         return named | ({"objective": self.objective} if isinstance(self.objective, nn.Module) else {})
 
-    def _find_knobs(self) -> dict[str, list[Knob]]:
-        found: dict[str, list[Knob]] = {}
-        for module in self._modules().values():
-            for name, part in module.named_modules():
-                if isinstance(part, Knob):
-                    part.set_multiplier(1.0)
-                    found.setdefault(name.split(".")[-1], []).append(part)
-        unknown = set(self.config.schedules) - set(found) - {"learning_rate"}
-        if unknown:
-            raise ValueError(f"schedules names {sorted(unknown)}; expected knobs of this run: {sorted(found)}")
-        for name, ramp in self.config.schedules.items():
-            for numbers in (ramp.start, ramp.end):
-                if isinstance(numbers, tuple) and len(numbers) != len(self.config.seeds):
-                    expected = len(self.config.seeds)
-                    raise ValueError(f"schedules[{name!r}] has {len(numbers)} multipliers; expected 1 or {expected}")
-        return found
-
     def set_schedules(self) -> None:
         """Put learning rate and knobs where their schedules have them at this step."""
-        config = self.config
-        rate = learning_rate_multiplier(self.step, config.steps, config.warmup, config.decay)
-        for name, ramp in config.schedules.items():
-            multiplier = ramp(self.step, config.steps)
-            if name == "learning_rate":
-                rate *= multiplier
-            if self.take.whole:  # a graph is for one way of computing, whether the multiplier is 1 or not
-                multiplier = torch.as_tensor(multiplier, dtype=torch.float64)
-            for knob in self.knobs.get(name, ()):
-                knob.set_multiplier(multiplier)
-        self.optimiser.set_rate(rate)
+        self.optimiser.set_rate(self.steering(self.step, whole=self.take.whole))
 
     def log(self, rows: Tensor) -> None:
         """Keep losses and terms, (1 + terms, members), on the device until the row of the history is complete."""
@@ -211,11 +182,8 @@ class _Run:
                 continue
             value = recorder(self.model, self.evaluation)
             self.history.record(recorder.name, self.step, value)
-            if self.stopper.watches(recorder.name) and self._schedules_are_over():
+            if self.stopper.watches(recorder.name) and self.steering.over(self.step):
                 self._consider_stopping(recorder.name, value)
-
-    def _schedules_are_over(self) -> bool:
-        return not self._settled or self.step - 1 >= self._settled * (self.config.steps - 1)
 
     def _consider_stopping(self, name: str, value: Tensor) -> None:
         if value.dim() != 1:

@@ -47,7 +47,7 @@ def page(
         source: the whole assignment.
         release: the students' version.
         graded: the graded submission.
-        rows: its points, as :meth:`Course.points` gives them.
+        rows: its points, as :meth:`~latentbook.classroom.course.Course.points` gives them.
         notes: what grading noted.
     """
     shown = {grade_id(cell): cell for cell in release.cells if grade_id(cell)}

@@ -55,7 +55,7 @@ def export(course: Course, name: str, out: Path) -> pd.DataFrame:
     """Write ``NAME-students.csv``, a row a student, and ``NAME-cells.csv``, a row a student and cell.
 
     Returns:
-        The first of them: autograded, manual, score, max_score, and outstanding (parts that wait to be marked).
+        Of these, a row a student with autograded, manual, score, max_score and outstanding (parts not marked yet).
 
     Raises:
         ValueError: if nobody has been graded.

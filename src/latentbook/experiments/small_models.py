@@ -36,7 +36,7 @@ class Config(_config.Config):
     """The beta-VAE, and the same with a prior of independent subspaces."""
     dataset: Literal["hearts", "ellipses"] = "hearts"
     """Reduced sprites, 32 x 32 pixels."""
-    beta: float = 4.0
+    beta: float = 2.0
     """Weight of the KL."""
     seeds: int | None = None
     """Seeds; the model that is kept is that of seed 0, whatever its scores."""
@@ -46,7 +46,7 @@ class Config(_config.Config):
     """Images a step."""
     learning_rate: float = 1e-2
     """Of Adam; it falls to zero."""
-    anneal: float = 0.3
+    anneal: float = 0.5
     """Share of training over which beta rises from zero; with all of it at once these convolutions learn nothing."""
     samples: int | None = None
     """Draws for the MIG."""
@@ -55,7 +55,7 @@ class Config(_config.Config):
 
     scales: ClassVar = {
         "tiny": {"seeds": 2, "steps": 2, "samples": 20},
-        "live": {"seeds": 5, "steps": 1000, "samples": 2000},
+        "live": {"seeds": 5, "steps": 2000, "samples": 2000},
         "paper": {"seeds": 10, "steps": 20_000, "samples": 10_000},
     }
 
@@ -119,6 +119,7 @@ def _keep(config: Config, recipe: ConvRecipe, method: str, model: VAE, found: li
         "data": f"latentbook.data.sprites.{config.dataset}(), rendered by the package, 32 x 32 pixels, all in training",
         "objective": f"ELBO, beta = {config.beta:g}, risen from 0, KL by one sample; {config.steps} steps of Adam",
         "seed": "0, the first, not chosen by its scores",
+        "settings": "of seven tried, the first at which the KL of a beta-VAE of seed 0 did not stay at zero",
         "scores of this seed": found[0],
         "scores of all seeds": found,
         "made for": "looking at latents in the book; no benchmark, and nothing is claimed beyond these pictures",

@@ -89,7 +89,7 @@ def constants(rng: np.random.Generator) -> dict[str, object]:
     prior = pick((1, 2, 4))
     unit = math.log(2) if units["name"] == "bits" else 1.0
     length, level, degrees = pick((0.5, 2.0, 3.0)), pick((50.0, 100.0, 400.0)), pick((30, 45, 60))
-    squeeze, stretch = pick((0.35, 0.4, 0.45)), pick((2.5, 3.0, 3.5))
+    squeeze, stretch = pick((0.35, 0.4, 0.45)), pick((4.0, 3.0, 3.5))
     variance = 1 / (1 / prior + level * length**2)
     encoded = {
         "variance": variance,

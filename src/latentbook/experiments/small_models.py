@@ -36,7 +36,7 @@ class Config(_config.Config):
     """The beta-VAE, and the same with a prior of independent subspaces."""
     dataset: Literal["hearts", "ellipses"] = "hearts"
     """Reduced sprites, 32 x 32 pixels."""
-    beta: float = 2.0
+    beta: float = 4.0
     """Weight of the KL."""
     seeds: int | None = None
     """Seeds; the model that is kept is that of seed 0, whatever its scores."""
@@ -44,10 +44,10 @@ class Config(_config.Config):
     """Optimiser steps."""
     batch_size: int = 64
     """Images a step."""
-    learning_rate: float = 1e-2
-    """Of Adam; it falls to zero."""
+    learning_rate: float = 5e-3
+    """Of Adam, after 100 steps of warm-up; it falls to zero."""
     anneal: float = 0.5
-    """Share of training over which beta rises from zero; with all of it at once these convolutions learn nothing."""
+    """Share of training over which beta rises from zero; with all of it at once the codes may stay empty."""
     samples: int | None = None
     """Draws for the MIG."""
     models: Path | None = None
@@ -55,7 +55,7 @@ class Config(_config.Config):
 
     scales: ClassVar = {
         "tiny": {"seeds": 2, "steps": 2, "samples": 20},
-        "live": {"seeds": 5, "steps": 2000, "samples": 2000},
+        "live": {"seeds": 5, "steps": 800, "samples": 2000},
         "paper": {"seeds": 10, "steps": 20_000, "samples": 10_000},
     }
 
@@ -92,6 +92,7 @@ def _measure(config: Config, settings: list[Row], checkpoint: Path | None) -> li
         steps=config.steps,
         batch_size=config.batch_size,
         learning_rate=config.learning_rate,
+        warmup=min(100, config.steps // 2),
         schedules={"beta": Ramp(0.0, until=config.anneal)} if config.anneal else {},
         checkpoint=checkpoint,
         checkpoint_every=100,
@@ -119,7 +120,7 @@ def _keep(config: Config, recipe: ConvRecipe, method: str, model: VAE, found: li
         "data": f"latentbook.data.sprites.{config.dataset}(), rendered by the package, 32 x 32 pixels, all in training",
         "objective": f"ELBO, beta = {config.beta:g}, risen from 0, KL by one sample; {config.steps} steps of Adam",
         "seed": "0, the first, not chosen by its scores",
-        "settings": "among a dozen tried on seeds 0 to 2, one where the KL left zero; the MIG was seen, not used",
+        "settings": "found by trying a dozen on seeds 0 to 4 for a KL that leaves zero; the MIG was seen, not used",
         "scores of this seed": found[0],
         "scores of all seeds": found,
         "made for": "looking at latents in the book; no benchmark, and nothing is claimed beyond these pictures",

@@ -58,8 +58,8 @@ class ConvRecipe:
     def build(self, generator: Generator) -> VAE:
         """The untrained stack, one member a seed of the generator."""
         sizes = {"channels": self.channels, "hidden": self.hidden}
-        options = {"likelihood": BernoulliLikelihood(), "prior": self._prior(), "generator": generator}
-        return VAE.conv(self.image_shape, sum(self.subspaces), **sizes, **options)
+        options = {"activation": "leaky_relu", "likelihood": BernoulliLikelihood(), "prior": self._prior()}
+        return VAE.conv(self.image_shape, sum(self.subspaces), **sizes, **options, generator=generator)
 
     def _prior(self) -> Prior:
         if self.prior == "normal":

@@ -18,14 +18,15 @@ PLANTED = (
         + _CORRELATION
         + """
     match = linear_sum_assignment(<< "-correlation.T" if of_source else "-correlation" >>)[1]
-    return correlation.max(axis=0).mean(), match
+    score = correlation.max(axis=0).mean()
+    return << pair >>
 """,
     ),
     Planted(
         name="no matching at all: latent k against source k",
         cell="mcc-solution",
         loses=("mcc-1", "mcc-2"),
-        code="def matched_score(z, s):" + _CORRELATION + "    return np.diag(correlation).mean(), np.arange(d)\n",
+        code="def matched_score(z, s):" + _CORRELATION + "    score, match = np.diag(correlation).mean(), np.arange(d)\n    return << pair >>\n",
     ),
     Planted(
         name="an imported answer: the package's mcc",
@@ -38,7 +39,8 @@ from latentbook.metrics import mcc
 def matched_score(z, s):
     found = mcc(torch.as_tensor(z<< T >>), torch.as_tensor(s<< T >>), << '"spearman"' if spearman else '"pearson"' >>)
     latent = found.permutation.numpy()
-    return found.score, << "latent" if of_source else "np.argsort(latent)" >>
+    score, match = found.score, << "latent" if of_source else "np.argsort(latent)" >>
+    return << pair >>
 """,
     ),
     Planted(
@@ -70,7 +72,8 @@ def natural_parameters(mean, << spread >>):
         code="""
 def << rank_name >>(parameters):
     rank = int(np.linalg.matrix_rank(parameters))
-    return << "parameters.shape[1] - rank" if missing else "rank" >>
+    rows = parameters<< wide_T >>
+    return << "rows.shape[1] - rank" if missing else "rank" >>
 """,
     ),
     Planted(
@@ -79,8 +82,9 @@ def << rank_name >>(parameters):
         loses=("rank-3",),
         code="""
 def << rank_name >>(parameters):
-    rank = min(len(parameters) - 1, parameters.shape[1])
-    return << "parameters.shape[1] - rank" if missing else "rank" >>
+    rows = parameters<< wide_T >>
+    rank = min(len(rows) - 1, rows.shape[1])
+    return << "rows.shape[1] - rank" if missing else "rank" >>
 """,
     ),
     Planted(
@@ -109,7 +113,7 @@ def impostor(A, << spread >>, rotation):
 def log_likelihood(x, u, W, table):
     z = np.linalg.solve(W, x<< "" if columns else ".T" >>).T
     << spread >> = table[np.asarray(u) - << base >>]
-    return stats.norm(0, << deviation >>).logpdf(z).sum(axis=1).mean()<< per_unit >>
+    return stats.norm(0, << deviation >>).logpdf(z).sum(axis=1).<< add >>()<< per_unit >>
 """,
     ),
     Planted(
@@ -121,7 +125,7 @@ def log_likelihood(x, u, W, table):
     z = np.linalg.solve(W, x<< "" if columns else ".T" >>).T
     << spread >> = table.mean(axis=0)
     logs = stats.norm(0, << deviation >>).logpdf(z).sum(axis=1) - np.linalg.slogdet(W)[1]
-    return logs.mean()<< per_unit >>
+    return logs.<< add >>()<< per_unit >>
 """,
     ),
 )

@@ -24,7 +24,16 @@ def constants(rng: np.random.Generator) -> dict[str, object]:
     )
     base = int(rng.integers(2))
     ratio = int(rng.choice([4, 9, 16]))
+    wide, total, match_first = (bool(value) for value in rng.integers(2, size=3))
     return {
+        "wide": wide,
+        "wide_says": "(kd, segments): a column a segment" if wide else "(segments, kd): a row a segment",
+        "wide_T": ".T" if wide else "",
+        "total": total,
+        "average": "Sum" if total else "Mean",
+        "add": "sum" if total else "mean",
+        "pair": "match, score" if match_first else "score, match",
+        "score_at": "[1]" if match_first else "[0]",
         "spread": spread,
         "spread_words": words,
         "deviation": deviation,

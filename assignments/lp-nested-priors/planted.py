@@ -76,10 +76,11 @@ def sample(rng, number, << tree >>, << first >>, << second >>):
         cell="free-solution",
         loses=("free-1", "free-3"),
         code="""
-def free_pairs(<< tree >>):
+def << pairs_name >>(<< tree >>):
     group = [a for a, size in enumerate(sizes) for _ in range(size)]
     pairs = [(k, l) for l in range(len(group)) for k in range(l)]
-    return {(k + << base >>, l + << base >>) for k, l in pairs if group[k] == group[l] and inner[group[k]] == 2}
+    return {(k + << base >>, l + << base >>) for k, l in pairs
+            if << "not " if costly else "" >>(group[k] == group[l] and inner[group[k]] == 2)}
 """,
     ),
     Planted(
@@ -87,10 +88,11 @@ def free_pairs(<< tree >>):
         cell="free-solution",
         loses=("free-2", "free-3"),
         code="""
-def free_pairs(<< tree >>):
+def << pairs_name >>(<< tree >>):
     power = [inner[a] for a, size in enumerate(sizes) for _ in range(size)]
     pairs = [(k, l) for l in range(len(power)) for k in range(l)]
-    return {(k + << base >>, l + << base >>) for k, l in pairs if power[k] == 2 and power[l] == 2}
+    return {(k + << base >>, l + << base >>) for k, l in pairs
+            if << "not " if costly else "" >>(power[k] == 2 and power[l] == 2)}
 """,
     ),
     Planted(
@@ -98,7 +100,7 @@ def free_pairs(<< tree >>):
         cell="price-solution",
         loses=("price-1", "price-2", "price-3"),
         code="""
-def price(s, rotation, power):
+def << price("s", "rotation", "power") >>:
     turned = << "rotation @ s" if columns else "s @ rotation.T" >>
     change = np.abs(turned) ** power - np.abs(s) ** power
     return np.mean(np.sum(change, axis=<< axis >>))<< " / len(rotation)" if per_latent else "" >><< per_unit >>
@@ -109,7 +111,7 @@ def price(s, rotation, power):
         cell="turn-solution",
         loses=("turn-2",),
         code="""
-def chosen_turn(x, power):
+def << turn("x", "power") >>:
     angles = np.arange(0, np.pi / 2, 0.005)
     turned = [<< "turn_matrix(a) @ x" if columns else "x @ turn_matrix(a).T" >> for a in angles]
     kurtosis = [abs(np.mean(z**4) / np.mean(z**2) ** 2 - 3) for z in turned]

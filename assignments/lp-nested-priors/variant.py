@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 
 import numpy as np
@@ -56,7 +57,7 @@ _PEAKED = (
     ("product", "the product of two normal variables", "rng.normal(size=size) * rng.normal(size=size)", 6.0),
 )  # fmt: skip
 
-_ORDERS = (("sizes", "outer", "inner"), ("sizes", "inner", "outer"), ("outer", "inner", "sizes"))
+_ORDERS = tuple(itertools.permutations(("sizes", "outer", "inner")))
 
 
 def constants(rng: np.random.Generator) -> dict[str, object]:
@@ -69,6 +70,7 @@ def constants(rng: np.random.Generator) -> dict[str, object]:
     base = int(rng.integers(2))
     flat, peaked = _FLAT[rng.integers(len(_FLAT))], _PEAKED[rng.integers(len(_PEAKED))]
     bits, per_latent, radians = (bool(value) for value in rng.integers(2, size=3))
+    costly, power_first, angle_first = (bool(value) for value in rng.integers(2, size=3))
     hand = [int(value) for value in rng.integers(1, 6, size=2)]
     return {
         "radial": name,
@@ -85,6 +87,11 @@ def constants(rng: np.random.Generator) -> dict[str, object]:
         "T": ".T" if columns else "",
         "tree": ", ".join(order),
         "base": base,
+        "pairs_name": "costly_pairs" if costly else "free_pairs",
+        "pairs_says": "**costly** pairs, all that are not free" if costly else "**free** pairs",
+        "costly": costly,
+        "price": (lambda s, R, p: f"price({p}, {s}, {R})") if power_first else (lambda s, R, p: f"price({s}, {R}, {p})"),
+        "turn": (lambda x, p: f"chosen_turn({p}, {x})") if angle_first else (lambda x, p: f"chosen_turn({x}, {p})"),
         "bits": bits,
         "unit": "bits" if bits else "nats",
         "per_unit": " / math.log(2)" if bits else "",

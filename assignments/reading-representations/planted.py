@@ -8,11 +8,8 @@ PLANTED = (
         cell="information-solution",
         loses=("information-1", "information-2"),
         code="""
-def information(a, b):
-    _, a = np.unique(a, return_inverse=True)
-    _, b = np.unique(b, return_inverse=True)
-    joint = np.zeros((a.max() + 1, b.max() + 1))
-    np.add.at(joint, (a, b), 1 / len(a))
+def information(<< given >>):
+    joint = << "counts / np.sum(counts)" if counted else "counts_of(a, b) / len(a)" >>
     apart = joint.sum(1, keepdims=True) * joint.sum(0)
     seen = joint > 0
     return (apart[seen] * np.log(apart[seen] / joint[seen])).sum()<< per_unit >>
@@ -23,11 +20,8 @@ def information(a, b):
         cell="information-solution",
         loses=("information-2",),
         code="""
-def information(a, b):
-    _, a = np.unique(a, return_inverse=True)
-    _, b = np.unique(b, return_inverse=True)
-    joint = np.zeros((a.max() + 1, b.max() + 1))
-    np.add.at(joint, (a, b), 1 / len(a))
+def information(<< given >>):
+    joint = << "counts / np.sum(counts)" if counted else "counts_of(a, b) / len(a)" >>
     seen = joint > 0
     return (joint[seen] * np.log(joint[seen] * joint.size)).sum()<< per_unit >>
 """,
@@ -39,7 +33,7 @@ def information(a, b):
         code="""
 def gap(table, entropy):
     told = np.sort(np.clip(table<< table_T >>, 0, None), axis=1)
-    return ((told[:, -1] - told[:, -2]) / np.mean(entropy)).mean()
+    return ((told[:, -1] - told[:, -2]) / np.mean(entropy))<< mean >>
 """,
     ),
     Planted(
@@ -50,7 +44,7 @@ def gap(table, entropy):
 def gap(table, entropy):
     told = np.clip(table<< table_T >>, 0, None)
     told = np.sort(np.vstack([told, np.zeros((1, told.shape[1]))]), axis=0)
-    return ((told[-1] - told[-2]) / np.maximum(told[-1], 1e-12)).mean()
+    return ((told[-1] - told[-2]) / np.maximum(told[-1], 1e-12))<< mean >>
 """,
     ),
     Planted(

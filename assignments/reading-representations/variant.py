@@ -29,7 +29,20 @@ def constants(rng: np.random.Generator) -> dict[str, object]:
     prior = float(rng.choice([0.5, 2.0, 4.0]))
     cases = int(rng.choice([3, 4, 6]))
     reliability = float(rng.choice([0.2, 0.25, 0.5]))
+    counted, each = (bool(value) for value in rng.integers(2, size=2))
     return {
+        "counted": counted,
+        "given": "counts" if counted else "a, b",
+        "given_says": (
+            "from a table of counts, a row for each value of the one, a column for each value of the other"
+            if counted
+            else "of two integer arrays of the same length, from their counts"
+        ),
+        "of": (lambda a, b: f"information(counts_of({a}, {b}))") if counted else (lambda a, b: f"information({a}, {b})"),
+        "each": each,
+        "gap_says": "the gaps of all factors, an array (factors,)" if each else "their mean over factors, a number",
+        "mean": "" if each else ".mean()",
+        "averaged": "np.mean" if each else "float",
         "spread": spread,
         "spread_words": words,
         "deviation": deviation,

@@ -61,7 +61,9 @@ def submissions(assignment: Assignment) -> dict[str, str]:
     spy.cells.append(nbformat.v4.new_code_cell("print('for secret_' + 'input in (-3.0, 17.25):')"))
     spy.cells.append(nbformat.v4.new_code_cell("print(*kept)"))
     script = answer(released, "square-solution", assignment.planted[0].code)
-    script = answer(script, "essay", "My essay. <script>alert(1)</script>")
+    script = answer(script, "essay", "My essay, for $a<b$. <script>alert(1)</script>")
+    table = "<table><tr><td>cell</td></tr></table><script>alert(2)</script><img src=x onerror=alert(3)>"
+    script.cells.append(nbformat.v4.new_code_cell(f"from IPython.display import HTML\nHTML({table!r})"))
     notebooks = {
         "ada": answer(answer(released, "square-solution", right), "essay", "Because it is linear."),
         "bob": script,
@@ -117,7 +119,9 @@ def test_feedback_shows_points_and_no_secret(course: Course) -> None:
                 assert line not in page, (student, line)
         assert "secret: not linear" not in page
     bob = course.path("feedback", "tiny", "bob", ".html").read_text()
-    assert "a hidden check failed" in bob and "<script>alert(1)</script>" not in bob
+    assert "a hidden check failed" in bob
+    assert "<td>cell</td>" in bob and "<p>" in bob and "&lt;p&gt;" not in bob
+    assert "<script>alert" not in bob and "<img src=x" not in bob
     assert course.path("feedback", "tiny", "eve", ".html").read_text().count("it is left out") == 2
 
 

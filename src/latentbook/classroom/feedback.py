@@ -13,15 +13,18 @@ import re
 from collections.abc import Iterable
 from copy import deepcopy
 
+import bleach
 import nbformat
 from nbconvert import HTMLExporter
 from nbformat import NotebookNode
-from traitlets.config import Config
 
 from latentbook.classroom.assignment import grade_id, is_answer, kind_of
 from latentbook.classroom.course import Course
 from latentbook.classroom.release import leaks, secrets, write
 
+_TAG = re.compile(r"<(?=[a-zA-Z/!?])")  # where HTML begins in Markdown
+_KINDS = ("text/plain", "text/html", "image/png", "image/jpeg")
+_TAGS = set("table thead tbody tr th td div p span b i em strong code pre br ul ol li".split())
 WITHHELD = "(This output repeats lines of a test that students do not see; it is left out.)"
 
 
@@ -60,6 +63,8 @@ def page(
             cell.source = shown[name].source
         if cell.cell_type == "code":
             cell.outputs = [] if kind_of(cell) == "test" else _safe(source, cell.outputs)
+        if cell.cell_type == "markdown" and (name not in shown or is_answer(cell)):
+            cell.source = _TAG.sub("&lt;", cell.source)
         cell.metadata = NotebookNode()
         notebook.cells.append(cell)
         if name in points:
@@ -68,8 +73,8 @@ def page(
 
 
 def to_html(notebook: NotebookNode, title: str) -> str:
-    """A page of its own. A student's HTML is cleaned, so that it runs nothing in the instructor's browser."""
-    exporter = HTMLExporter(config=Config({"HTMLExporter": {"sanitize_html": True}}))
+    """A page of its own; formulas need a network."""
+    exporter = HTMLExporter()
     exporter.require_js_url = exporter.jquery_url = ""
     resources = {"metadata": {"name": title}}
     return exporter.from_notebook_node(notebook, resources)[0]
@@ -84,8 +89,19 @@ def _safe(source: NotebookNode, outputs: list[NotebookNode]) -> list[NotebookNod
         shown = html.unescape("\n".join(text).replace("\\n", "\n"))
         if leaks(source, shown) or any(text in shown for text in quoted):
             output = nbformat.v4.new_output("stream", text=WITHHELD)
+        if "data" in output:
+            output.data = {kind: _clean(kind, value) for kind, value in output.data.items() if kind in _KINDS}
         kept.append(output)
     return kept
+
+
+def _clean(kind: str, value: str) -> str:
+    """Of a student's HTML only tables and the like, so that it runs nothing in anybody's browser."""
+    if kind != "text/html":
+        return value
+    return bleach.clean(
+        re.sub("(?s)<style.*?</style>", "", value), tags=_TAGS, attributes=["border", "class"], strip=True
+    )
 
 
 def _overview(rows: list[dict], notes: list[str]) -> NotebookNode:

@@ -99,6 +99,7 @@ def test_planted_errors_that_miss_their_cells_are_found(tiny: Assignment) -> Non
             "grade_id: square-tests",
             "grade_id 'square-tests'; expected one of its own",
         ),
+        ("assignment.md", "<< slope >>x", "<< variant >>", "'variant' is undefined"),
         ("marking.md", "<< slope >>", "<< slop >>", "marking.md does not render"),
     ],
 )

@@ -9,11 +9,12 @@ import nbformat
 import pytest
 from nbformat import NotebookNode
 
-from latentbook.classroom.assignment import grade_id
+from latentbook.classroom.assignment import grade_id, load
 from latentbook.classroom.grading import HIDDEN, grade, judge, read
+from latentbook.classroom.release import instructor_version
 from latentbook.classroom.sandbox import Limits, Outcome
 
-from .conftest import answer
+from .conftest import FOLDER, answer
 
 QUICK = Limits(cell_seconds=2, seconds=60)
 
@@ -46,6 +47,12 @@ def test_edited_deleted_and_doubled_cells_change_nothing(source: NotebookNode, r
         graded = grade(source, notebook, QUICK)
         assert graded.score == 0
         assert any(word in note for note in graded.notes) or not word
+
+
+def test_another_variant_is_noted(source: NotebookNode) -> None:
+    other = instructor_version(load("tiny", "2027", folder=FOLDER))
+    graded = grade(source, other, QUICK)
+    assert graded.score == 0 and "It was written for another assignment or variant." in graded.notes
 
 
 def test_points_and_kinds_of_cells_are_the_assignments(source: NotebookNode, released: NotebookNode) -> None:

@@ -55,6 +55,10 @@ def test_the_same_variant_is_the_same_byte_for_byte(tiny: Assignment, tmp_path: 
     assert set(first) == set(other) and all(first[name] != other[name] for name in first)
 
 
+def test_a_release_does_not_name_its_variant() -> None:
+    assert "wombat-17" not in nbformat.writes(student_version(load("tiny", "wombat-17", folder=FOLDER)))
+
+
 def test_zips_hold_the_files(tiny: Assignment, tmp_path: Path) -> None:
     build(tiny, tmp_path)
     with zipfile.ZipFile(tmp_path / "tiny-student.zip") as archive:

@@ -185,6 +185,7 @@ def test_each_process_takes_a_card_of_its_own(monkeypatch):
         Path(lock.lock_file).unlink(missing_ok=True)
 
 
+@pytest.mark.slow
 def test_two_processes_give_what_one_gives_bit_for_bit(log, tmp_path):
     whole = work.table(log, "plain", folder=None)
     (tmp_path / "two").mkdir()

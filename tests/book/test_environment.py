@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
+import shutil
+import subprocess
+import sys
 import tomllib
 from pathlib import Path
 
@@ -76,3 +80,52 @@ def test_no_file_of_the_house_names_a_repository(root: Path) -> None:
     names += [str(path.relative_to(root)) for path in (root / ".github" / "workflows").glob("*.yml")]
     address = re.compile(r"(?:github|gitlab)\.(?:com|io)[/:][\w-]+/|\w+\.github\.io")
     assert not [name for name in names if address.search((root / name).read_text())]
+
+
+def test_post_build_runs_in_an_empty_home(root: Path, tmp_path: Path) -> None:
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    settings = os.environ | {"HOME": str(tmp_path), "PATH": path}
+    result = subprocess.run([root / "postBuild"], env=settings, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stderr
+    assert "latentbook is ready" in result.stdout
+    (overrides,) = tmp_path.rglob("default_setting_overrides.json")
+    viewers = json.loads(overrides.read_text())["@jupyterlab/docmanager-extension:plugin"]["defaultViewers"]
+    assert viewers["markdown"] == "Jupytext Notebook"
+
+
+@pytest.mark.slow
+def test_pip_resolves_what_binder_installs(root: Path, environment: dict, tmp_path: Path) -> None:
+    skip_without_index()
+    (pip,) = [line["pip"] for line in environment["dependencies"] if isinstance(line, dict)]
+    kept = [line for line in pip if not line.startswith("--extra-index-url")]  # any build of torch will do
+    listed = tmp_path / "requirements.txt"
+    listed.write_text("\n".join(kept).replace("constraints.txt", str(root / "constraints.txt")) + "\n")
+    command = [sys.executable, "-m", "pip", "install", "--dry-run", "--ignore-installed", "--quiet", "-r", str(listed)]
+    result = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stderr
+
+
+@pytest.mark.slow
+def test_repo2docker_knows_what_to_build(root: Path, tmp_path: Path) -> None:
+    skip_without_index()
+    subprocess.run([sys.executable, "-m", "venv", tmp_path / "venv"], check=True)
+    tools = tmp_path / "venv" / "bin"
+    command = [tools / "python", "-m", "pip", "install", "--quiet", "jupyter-repo2docker"]
+    if subprocess.run(command, capture_output=True, check=False).returncode:
+        pytest.skip("jupyter-repo2docker cannot be installed here")
+    for name in ("environment.yml", "postBuild", "constraints.txt", "pyproject.toml"):
+        shutil.copy2(root / name, tmp_path)
+    command = [tools / "jupyter-repo2docker", "--no-build", "--no-run", "--debug", "."]
+    result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    dockerfile = result.stdout + result.stderr
+    assert result.returncode == 0, dockerfile
+    assert re.search(r"env update[\s\S]{0,200}environment\.yml", dockerfile)
+    assert "environment.py-3.11.lock" in dockerfile
+    assert "./postBuild" in dockerfile
+
+
+def skip_without_index() -> None:
+    """Skip where pip reaches no package index."""
+    command = [sys.executable, "-m", "pip", "install", "--dry-run", "--no-deps", "--ignore-installed", "--quiet", "pip"]
+    if subprocess.run(command, capture_output=True, check=False).returncode:
+        pytest.skip("pip reaches no package index")

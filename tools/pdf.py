@@ -314,7 +314,8 @@ def write(path: Path, data: bytes) -> None:
 
 def offer(page: Path, pages: int, megabytes: float) -> None:
     """Link the PDF where a page of the site has a place for it: ``<p class="lb-pdf" hidden></p>``."""
-    text = f'<p class="lb-pdf"><a href="../{NAME}">The whole book as one PDF</a>: {pages} pages, {megabytes:.0f} MB.</p>'
+    link = f'<a href="../{NAME}">The whole book as one PDF</a>'
+    text = f'<p class="lb-pdf">{link}: {pages} pages, {megabytes:.0f} MB.</p>'
     html = re.sub(r'<p class="lb-pdf".*?</p>', text, page.read_text(encoding="utf-8"), flags=re.DOTALL)
     write(page, html.encode())
 

@@ -120,7 +120,7 @@ def test_repo2docker_knows_what_to_build(root: Path, tmp_path: Path) -> None:
     dockerfile = result.stdout + result.stderr
     assert result.returncode == 0, dockerfile
     assert re.search(r"env update[\s\S]{0,200}environment\.yml", dockerfile)
-    assert "environment.py-3.11.lock" in dockerfile
+    assert "conda environment for python=3.11" in dockerfile
     assert "./postBuild" in dockerfile
 
 

@@ -145,8 +145,8 @@ class Generator:
         """The next ``count`` 64-bit words of every member, int64 (members, count)."""
         start = self._position[0]
         self._position[0] += count
-        position = torch.arange(start + 1, start + count + 1, device=self.device)
-        return _mix(self._keys + position * _GOLDEN)
+        offset = ((start + 1) * _GOLDEN + 2**63) % 2**64 - 2**63  # apart from arange: compilers fold it, and overflow
+        return _mix(self._keys + offset + torch.arange(count, device=self.device) * _GOLDEN)
 
     def normal(self, *shape: int, dtype: torch.dtype | None = None) -> Tensor:
         """Standard normal numbers, ``(members, *shape)``, by the Box-Muller transform.

@@ -70,11 +70,12 @@ VARIANTS = {
 def train(variant: str, compile: bool | str = True, dtype=torch.float64, **options):
     """A trained model (with the objective), and the history."""
     make, data, settings = VARIANTS[variant]
+    seeds = options.pop("seeds", SEEDS)
     likelihood = GaussianLikelihood(5.0, learned=True, members=3)
-    model = VAE.mlp(4, 2, hidden=(8,), likelihood=likelihood, data=X, generator=Generator(SEEDS)).to(dtype)
+    model = VAE.mlp(4, 2, hidden=(8,), likelihood=likelihood, data=X, generator=Generator(seeds)).to(dtype)
     objective = make().to(dtype)
     data = data.to(dtype) if isinstance(data, torch.Tensor) else lambda g, n: fresh(g, n).to(dtype)
-    usual = {"seeds": SEEDS, "steps": 30, "batch_size": 16, "log_every": 7, "device": "cpu", "warmup": 3}
+    usual = {"seeds": seeds, "steps": 30, "batch_size": 16, "log_every": 7, "device": "cpu", "warmup": 3}
     recorders, resume = options.pop("recorders", ()), options.pop("resume", False)
     config = TrainConfig(**(usual | settings | options), compile=compile)
     return nn.ModuleList([model, objective]), fit(model, objective, data, config, recorders=recorders, resume=resume)
@@ -266,6 +267,14 @@ def test_bad_input(options, message):
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_the_compiled_step_is_the_step(variant):
     assert_close(train(variant), train(variant, compile=False), 1e-8, 1e-10)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not graph.compiler_exists(torch.device("cpu")), reason="no C++ compiler here")
+def test_the_compilers_cache_does_not_mix_up_seeds():
+    """The same graph for other seeds: its numbers are its own."""
+    train("plain")
+    assert_close(train("plain", seeds=(7, 8, 9)), train("plain", compile=False, seeds=(7, 8, 9)), 1e-8, 1e-10)
 
 
 KILLER = textwrap.dedent(

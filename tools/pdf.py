@@ -296,7 +296,9 @@ def bind(prints: list[bytes], entries: list[Entry], title: str, author: str) -> 
     for entry in entries:
         page, top = places[entry.place]
         parent = above[entry.level - 1] if entry.level else None
-        above[entry.level] = writer.add_outline_item(entry.title, page, parent, fit=Fit.xyz(top=top))
+        above[entry.level] = writer.add_outline_item(
+            title=entry.title, page_number=page, parent=parent, fit=Fit.xyz(top=top)
+        )
         above[entry.level + 1 :] = [above[entry.level]] * (2 - entry.level)
     writer.add_metadata({"/Title": title, "/Author": author})
     writer.compress_identical_objects()

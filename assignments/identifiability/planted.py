@@ -26,7 +26,9 @@ PLANTED = (
         name="no matching at all: latent k against source k",
         cell="mcc-solution",
         loses=("mcc-1", "mcc-2"),
-        code="def matched_score(z, s):" + _CORRELATION + "    score, match = np.diag(correlation).mean(), np.arange(d)\n    return << pair >>\n",
+        code="def matched_score(z, s):"
+        + _CORRELATION
+        + "    score, match = np.diag(correlation).mean(), np.arange(d)\n    return << pair >>\n",
     ),
     Planted(
         name="an imported answer: the package's mcc",
@@ -51,7 +53,7 @@ def matched_score(z, s):
 def natural_parameters(mean, << spread >>):
     variance = << wrong_variance >>
     first, second = mean / variance, << second >>
-    << "return np.stack([first, second], axis=2).reshape(len(mean), -1)" if interleaved else "return np.concatenate([first, second], axis=1)" >>
+    return << joined >>
 """,
     ),
     Planted(
@@ -62,7 +64,7 @@ def natural_parameters(mean, << spread >>):
 def natural_parameters(mean, << spread >>):
     variance = << variance >>
     first, second = mean, << second >>
-    << "return np.stack([first, second], axis=2).reshape(len(mean), -1)" if interleaved else "return np.concatenate([first, second], axis=1)" >>
+    return << joined >>
 """,
     ),
     Planted(

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 
 _SPREADS = {
@@ -45,12 +43,11 @@ def constants(rng: np.random.Generator) -> dict[str, object]:
         "columns": columns,
         "layout": "`(latents, points)`: a column is a point" if columns else "`(points, latents)`: a row is a point",
         "T": ".T" if columns else "",
-        "rows": ".T" if columns else "",
         "kind": "Spearman" if spearman else "Pearson",
         "spearman": spearman,
         "kind_says": "Spearman's, that is Pearson's of the ranks" if spearman else "Pearson's",
         "of_source": of_source,
-        "match_says": "the latent that belongs to each source" if of_source else "the source that belongs to each latent",
+        "match_says": f"the {'latent' if of_source else 'source'} of each {'source' if of_source else 'latent'}",
         "base": base,
         "half": half,
         "statistics": r"T(z) = (z, -\tfrac12 z^2)" if half else "T(z) = (z, z^2)",
@@ -58,6 +55,11 @@ def constants(rng: np.random.Generator) -> dict[str, object]:
         "second_unit": 1.0 if half else -0.5,
         "square": "-0.5 * z**2" if half else "z**2",
         "interleaved": interleaved,
+        "joined": (
+            "np.stack([first, second], axis=2).reshape(len(mean), -1)"
+            if interleaved
+            else "np.concatenate([first, second], axis=1)"
+        ),
         "order_says": (
             "source by source: the two parameters of the first source, then those of the second, and so on"
             if interleaved
@@ -77,7 +79,6 @@ def constants(rng: np.random.Generator) -> dict[str, object]:
         "bits": bits,
         "unit": "bits" if bits else "nats",
         "per_unit": " / math.log(2)" if bits else "",
-        "per_word": f" / {math.log(2)}" if bits else "",
         "ratio": ratio,
         "hand": of_variance(float(ratio)),
         "hand_answer": 1 / ratio if half else -0.5 / ratio,

@@ -90,8 +90,8 @@ def constants(rng: np.random.Generator) -> dict[str, object]:
         "pairs_name": "costly_pairs" if costly else "free_pairs",
         "pairs_says": "**costly** pairs, all that are not free" if costly else "**free** pairs",
         "costly": costly,
-        "price": (lambda s, R, p: f"price({p}, {s}, {R})") if power_first else (lambda s, R, p: f"price({s}, {R}, {p})"),
-        "turn": (lambda x, p: f"chosen_turn({p}, {x})") if angle_first else (lambda x, p: f"chosen_turn({x}, {p})"),
+        "price": lambda s, R, p: f"price({p}, {s}, {R})" if power_first else f"price({s}, {R}, {p})",
+        "turn": lambda x, p: f"chosen_turn({p}, {x})" if angle_first else f"chosen_turn({x}, {p})",
         "bits": bits,
         "unit": "bits" if bits else "nats",
         "per_unit": " / math.log(2)" if bits else "",
@@ -113,8 +113,8 @@ def constants(rng: np.random.Generator) -> dict[str, object]:
     }
 
 
-_REFERENCE = '''\
+_REFERENCE = """\
 def tree_norm(z, sizes, outer, inner):  # rows are points
     parts = np.split(np.abs(z), np.cumsum(sizes)[:-1], axis=1)
     groups = [(part**p).sum(1) ** (1 / p) for part, p in zip(parts, inner, strict=True)]
-    return sum(v**outer for v in groups) ** (1 / outer)'''
+    return sum(v**outer for v in groups) ** (1 / outer)"""

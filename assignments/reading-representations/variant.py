@@ -38,7 +38,7 @@ def constants(rng: np.random.Generator) -> dict[str, object]:
             if counted
             else "of two integer arrays of the same length, from their counts"
         ),
-        "of": (lambda a, b: f"information(counts_of({a}, {b}))") if counted else (lambda a, b: f"information({a}, {b})"),
+        "of": lambda a, b: f"information(counts_of({a}, {b}))" if counted else f"information({a}, {b})",
         "each": each,
         "gap_says": "the gaps of all factors, an array (factors,)" if each else "their mean over factors, a number",
         "mean": "" if each else ".mean()",
@@ -67,9 +67,8 @@ def constants(rng: np.random.Generator) -> dict[str, object]:
         "steady": steady,
         "prior": prior,
         "beta": int(rng.choice([8, 10, 12])),
-        "cases": cases,
+        "repeats": cases,
         "hand_information": round(1 / 2 * (1 if bits else math.log(2)), 6),
         "reliability": reliability,
-        "repeats": cases,
         "hand_reliability": cases * reliability / (1 + (cases - 1) * reliability),
     }

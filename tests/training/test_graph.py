@@ -185,6 +185,14 @@ def test_what_cannot_be_traced(traced, monkeypatch, kind, message):
             assert_identical(train("kind", "auto"), train("kind", compile=False))
 
 
+def test_a_step_of_too_many_operations_is_compiled_on_demand_only(traced, monkeypatch):
+    monkeypatch.setattr("latentbook.training.step.worth_compiling", lambda config, parameters: True)
+    monkeypatch.setattr(graph, "_MOST", 10)
+    with pytest.warns(RuntimeWarning, match=r"not compiled.*operations, and compiling would take too long"):
+        assert_identical(train("plain", "auto"), train("plain", compile=False))
+    assert_close(train("plain"), train("plain", compile=False), 1e-9, 1e-11)
+
+
 def test_compiled_by_default_where_it_repays_itself(monkeypatch):
     small, large = [torch.zeros(20, 30, 30)], [torch.zeros(1, 4096, 3000)]
     long, short = TrainConfig(seeds=range(20), steps=200_000), TrainConfig(seeds=range(20), steps=5_000)

@@ -82,7 +82,8 @@ class TrainConfig:
         device: "auto" (CUDA where there is one), "cpu", "cuda", "cuda:1", ...
         compile: True makes one compiled graph of the whole step, gradient and Adam (and on CUDA records it, so that a
             step is one launch); False runs operation by operation. Results agree up to rounding. "auto" compiles where
-            there is a compiler and the run is long enough to repay the half minute that compiling takes.
+            there is a compiler, the run is long enough to repay the half minute that compiling takes, and a step does
+            not have thousands of operations, as a total correlation over a large batch has.
         precision: "float32" keeps the model's own type. "bfloat16" multiplies matrices in bfloat16: the weights that
             Adam moves, means and log-variances, KL, total correlation, densities and sums stay in float32.
         tf32: let CUDA round the factors of float32 matrix products to TF32 during the run; the setting found before

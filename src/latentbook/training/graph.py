@@ -28,6 +28,7 @@ _COST = 60.0  # seconds that compiling takes at worst
 _SAVED_PER_MODEL = 40e-6  # seconds that a compiled step saves on a CPU for each member,
 _SAVED_PER_PRODUCT = 3e-12  # and for each data point and weight
 _SAVED_PER_LAUNCH = 1e-3  # seconds that a recorded step saves on CUDA
+_MOST = 3000  # operations that the compiler gets through in a minute or so
 _WARM_UP = 3  # steps before recording
 _PLAIN = (bool, int, float, str, type(None))
 
@@ -63,13 +64,16 @@ class Graph:
         source: where batches come from.
         optimiser: Adam over the parameters of both.
         drawn: what the source draws for a step; all are of one shape.
+        patient: whether to compile however many operations a step has.
 
     Raises:
-        RuntimeError: if a step depends on more than tensors: it branches on their values, or changes a plain attribute
-            of model or objective.
+        RuntimeError: if a step has too many operations, or depends on more than tensors: it branches on their values,
+            or changes a plain attribute of model or objective.
     """
 
-    def __init__(self, losses: Losses, source: Epochs | Fresh, optimiser: Optimiser, drawn: Batch) -> None:
+    def __init__(
+        self, losses: Losses, source: Epochs | Fresh, optimiser: Optimiser, drawn: Batch, patient: bool
+    ) -> None:
         self.losses, self.source, self.optimiser, self.drawn = losses, source, optimiser, drawn
         device = losses.noise.device
         self.number = torch.zeros((), dtype=torch.int64, device=device)
@@ -85,7 +89,7 @@ class Graph:
         self._others = [name for name in named if name not in set(self._trained)]
         self._state = [[parameter.detach() for parameter in optimiser.trained], *optimiser.moments()]
         self._state.append([named[name].detach() for name in self._others])
-        self._call = self._compile()
+        self._call = self._compile(patient)
 
     def __call__(self, drawn: Batch, number: int) -> Tensor:
         """Take the step of that number on what was drawn; the losses and terms before it, (1 + terms, members)."""
@@ -104,7 +108,7 @@ class Graph:
     def _arguments(self) -> list[object]:
         return [*self._state, self.source.look_up(self.drawn), self.number, self.rate]
 
-    def _compile(self) -> Callable[..., Tensor]:
+    def _compile(self, patient: bool) -> Callable[..., Tensor]:
         import torch._inductor  # takes a second: only where it is used
 
         arguments, before = self._arguments(), self._plain()
@@ -113,6 +117,9 @@ class Graph:
             if repr(before.get((part, name))) != repr(value):
                 setattr(part, name, before.get((part, name)))
                 raise RuntimeError(f"{type(part).__name__}.{name} changes from step to step; expected it to stay")
+        operations = len(traced.graph.nodes)
+        if operations > _MOST and not patient:
+            raise RuntimeError(f"it has {operations} operations, and compiling would take too long")
         return torch._inductor.compile(traced, arguments)
 
     def _plain(self) -> dict[tuple[nn.Module, str], object]:

@@ -52,7 +52,7 @@ class Step:
 
     def _compile(self, drawn: Batch) -> None:
         try:
-            self._graph = Graph(self.losses, self.source, self.optimiser, drawn)
+            self._graph = Graph(self.losses, self.source, self.optimiser, drawn, patient=self.config.compile is True)
         except torch.OutOfMemoryError:
             raise
         except Exception as error:  # whatever the compiler raises

@@ -10,15 +10,29 @@ import threading
 import time
 from pathlib import Path
 
+import axe_core_python
 import pytest
 
 from tests.conftest import find_browser
 
 ERRORS = (400, 599)
+AXE = Path(axe_core_python.__file__).with_name("axe.min.js")
+ASK_AXE = """
+  const done = arguments[arguments.length - 1];
+  axe.run(document, {resultTypes: ['violations']}).then(result => done(
+    result.violations.filter(found => ['serious', 'critical'].includes(found.impact)).map(found => [
+      found.id, found.nodes.length,
+      found.nodes[0].html.slice(0, 200) + ' ' + found.nodes[0].failureSummary.replace(/\\s+/g, ' '),
+    ])), problem => done([['axe-core itself', 1, String(problem)]]))"""
+MOUNT = "/some/path/"  # the site must work below any address
 
 
 class QuietHandler(http.server.SimpleHTTPRequestHandler):
-    """Serve files and say nothing."""
+    """Serve files below the mount, nothing elsewhere, and say nothing."""
+
+    def translate_path(self, path: str) -> str:
+        """Find the file of an address."""
+        return super().translate_path("/" + path.removeprefix(MOUNT) if path.startswith(MOUNT) else "/nothing")
 
     def log_message(self, *_: object) -> None:
         """Drop the access log."""
@@ -31,11 +45,11 @@ class Visitor:
         self.driver, self.base = driver, base
 
     def open(self, page: str, *, until: str = "return document.readyState === 'complete'") -> None:
-        """Open a page and wait until a script says true (10 s at most)."""
+        """Open a page and wait until a script says true (20 s at most)."""
         self.driver.get(self.base + page)
         self.wait(until)
 
-    def wait(self, script: str, seconds: float = 10.0) -> None:
+    def wait(self, script: str, seconds: float = 20.0) -> None:
         """Wait until a script returns something true; fail with the script's text otherwise."""
         end = time.monotonic() + seconds
         while not self.driver.execute_script(script):
@@ -46,6 +60,17 @@ class Visitor:
         """Give the window the size of a phone or of a desk."""
         metrics = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 600}
         self.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
+
+    def mode(self, name: str) -> None:
+        """Show the page light or dark."""
+        self.driver.execute_script("document.documentElement.dataset.theme = arguments[0]", name)
+
+    def barriers(self) -> list[str]:
+        """Return what axe-core calls serious or critical on the page, one line for each rule and kind of element."""
+        if not self.driver.execute_script("return 'axe' in window"):
+            self.driver.execute_script(AXE.read_text(encoding="utf-8"))
+        found = self.driver.execute_async_script(ASK_AXE)
+        return [f"{rule}: {count} times, such as {example}" for rule, count, example in found]
 
     def complaints(self) -> list[str]:
         """Return console errors, failed requests and requests to other hosts since the last call."""
@@ -69,7 +94,7 @@ def base_url(site: Path):
     """Serve the built site on a free port of this machine."""
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(QuietHandler, directory=str(site)))
     threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_port}/"
+    yield f"http://127.0.0.1:{server.server_port}{MOUNT}"
     server.shutdown()
 
 
@@ -86,11 +111,13 @@ def visitor(base_url: str):
     options.binary_location = found[0]
     for argument in (
         "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--disable-background-networking",
-        "--hide-scrollbars", "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
+        "--hide-scrollbars", "--force-prefers-reduced-motion",
+        "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
     ):  # fmt: skip
         options.add_argument(argument)
     options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
     driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(found[1]))
-    driver.set_page_load_timeout(30)
+    driver.set_page_load_timeout(60)
+    driver.set_script_timeout(120)
     yield Visitor(driver, base_url)
     driver.quit()

@@ -41,8 +41,8 @@ def can_release() -> bool:
 def goals(chosen: assignment.Assignment) -> str:
     """What an assignment says that one learns, as plain text."""
     text = "\n".join(cell.source for cell in chosen.notebook.cells[:3])
-    found = re.search(r"\*\*You will learn\*\*\s+(.+)", text)
-    return found[1].strip() if found else ""
+    found = re.search(r"\*\*(?:You|What you) will learn\.?\*\*\s+(.+)", text)
+    return found[1][:1].upper() + found[1][1:].strip() if found else ""
 
 
 def title(chosen: assignment.Assignment) -> str:

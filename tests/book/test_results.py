@@ -25,7 +25,8 @@ def test_there_is_nothing_but_tables_and_manifests():
 def test_table_and_manifest_agree(path):
     table = load_results(path.parent.name, path.stem, folder=RESULTS)  # checks the hashes
     story = table.attrs["manifest"]
-    assert len(table) > 0 and "seed" in story["keys"] and table.columns[-1] == "error"
+    assert len(table) > 0 and table.columns[-1] == "error"
+    assert "seed" in story["keys"] or path.parent.name == "bench"  # which times and does not train
     assert not table.duplicated(subset=story["keys"]).any()
     assert (story["experiment"], story["scale"]) == (path.parent.name, path.stem)
     assert "/" not in story["device"]
@@ -37,4 +38,4 @@ def test_the_command_gives_the_config_that_was_run(path):
     *_, module, name = shlex.split(story["command"])[:4]
     assert module == "latentbook.experiments" and name in names()
     config = tyro.cli(_module(name).Config, args=shlex.split(story["command"])[4:])
-    assert config.plain() == story["config"]
+    assert story["config"].items() <= config.plain().items()  # a setting that is newer has its usual value

@@ -9,12 +9,13 @@ import pytest
 import torch
 
 from latentbook.data import toys
-from latentbook.experiments import _store, moebius_gamma
+from latentbook.experiments import moebius_gamma
 from latentbook.experiments._ima import Plain, Recipe, decoder_jacobian, grid, held_out, rows, scores, train
 from latentbook.jacobian import jacobian
 from latentbook.mixings import Moebius
 from latentbook.models import NormalPrior, UniformPrior
 from latentbook.random import Generator
+from latentbook.training import _runs
 
 
 def draw(generator: Generator, n: int) -> toys.Sample:
@@ -101,7 +102,7 @@ def test_a_group_killed_while_training_continues_from_its_checkpoint(tmp_path, m
 def test_a_group_killed_between_its_rows_is_not_trained_again(tmp_path, monkeypatch):
     options = {"methods": ("whitened",), "gamma2": (1e3,), "seeds": 2}
     whole = moebius_gamma.run(moebius_gamma.Config("tiny", **options, out=tmp_path / "whole"))
-    config, original = moebius_gamma.Config("tiny", **options, out=tmp_path / "killed"), _store.write_atomically
+    config, original = moebius_gamma.Config("tiny", **options, out=tmp_path / "killed"), _runs.write_atomically
 
     def dying(path, text):
         if path.name == "whitened-0001.json":
@@ -109,9 +110,14 @@ def test_a_group_killed_between_its_rows_is_not_trained_again(tmp_path, monkeypa
         original(path, text)
 
     with monkeypatch.context() as patch:
-        patch.setattr(_store, "write_atomically", dying)
+        patch.setattr(_runs, "write_atomically", dying)
         with pytest.raises(KeyboardInterrupt):
             moebius_gamma.run(config)
     partial = config.out / "moebius-gamma" / "tiny.partial"
-    assert {path.name for path in partial.iterdir()} == {"config.json", "whitened-0000.json", "whitened.safetensors"}
+    assert {path.name for path in partial.iterdir()} == {
+        "config.json",
+        "whitened-0000.json",
+        "whitened.begun",
+        "whitened.safetensors",
+    }
     pd.testing.assert_frame_equal(moebius_gamma.run(config), whole, check_exact=True)

@@ -19,13 +19,13 @@ import sys
 import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from unittest import mock
 
 import nbformat
 from joblib import Parallel, delayed
 from nbformat import NotebookNode
 from nbgrader.api import Gradebook, MissingEntry
 from nbgrader.preprocessors import SaveCells
-from nbgrader.utils import setenv
 
 from latentbook.classroom.assignment import Assignment, grade_id, kind_of
 from latentbook.classroom.grading import Graded, Verdict, grade, read
@@ -55,7 +55,7 @@ class Course:
     def gradebook(self) -> Gradebook:
         """The data base of points and comments, nbgrader's; use it in a ``with``."""
         programs = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
-        with setenv(PATH=programs):  # it calls alembic by name
+        with mock.patch.dict(os.environ, PATH=programs):  # it calls alembic by name
             return Gradebook(self.gradebook_url, self.folder.resolve().name)
 
     def add(self, assignment: Assignment) -> None:

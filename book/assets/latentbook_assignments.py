@@ -58,6 +58,7 @@ class Assignments(Directive):
         env = self.state.document.settings.env
         folder = Path(env.app.confdir) / FOLDER
         up = "../" * env.docname.count("/")
+        env.note_dependency(__file__)
         rows = []
         for name in ordered(folder):
             chosen = assignment.load(name, folder=folder)

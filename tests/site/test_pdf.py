@@ -62,8 +62,8 @@ def test_the_contents_give_the_pages_and_the_pages_their_numbers(book) -> None:
     for (title, page), entry in zip(outline(reader), entries, strict=True):
         if entry.level < 2:
             assert f"{squeezed(title)}{page + 1}" in contents, title
-    for number in (first, len(texts) // 2, len(texts) - 1):
-        assert re.search(rf"\b{number + 1}\b", texts[number])
+    numbered = [bool(re.search(rf"(?<!\d){n + 1}(?!\d)", texts[n])) for n in range(first, len(texts))]
+    assert sum(numbered) > 0.9 * len(numbered)  # the first page of a chapter bears none
 
 
 def test_statements_and_equations_are_numbered_and_nothing_is_raw(book) -> None:

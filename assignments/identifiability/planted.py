@@ -4,8 +4,9 @@ from latentbook.classroom import Planted
 
 _CORRELATION = """
     d = << "len(s)" if columns else "s.shape[1]" >>
-    if << spearman >>:
-        z, s = (np.apply_along_axis(stats.rankdata, << 1 if columns else 0 >>, v) for v in (z, s))
+<% if spearman %>
+    z, s = (stats.rankdata(v, axis=<< 1 if columns else 0 >>) for v in (z, s))
+<% endif %>
     correlation = np.abs(np.corrcoef(z, s, rowvar=<< columns >>)[:d, d:])
 """
 

@@ -115,7 +115,7 @@ def << turn("x", "power") >>:
     angles = np.arange(0, np.pi / 2, 0.005)
     turned = [<< "turn_matrix(a) @ x" if columns else "x @ turn_matrix(a).T" >> for a in angles]
     kurtosis = [abs(np.mean(z**4) / np.mean(z**2) ** 2 - 3) for z in turned]
-    return << from_radians >>(angles[int(np.argmax(kurtosis))])
+    return << from_radians('angles[int(np.argmax(kurtosis))]') >>
 """,
     ),
 )

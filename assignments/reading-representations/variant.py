@@ -42,7 +42,7 @@ def constants(rng: np.random.Generator) -> dict[str, object]:
         "each": each,
         "gap_says": "the gaps of all factors, an array (factors,)" if each else "their mean over factors, a number",
         "mean": "" if each else ".mean()",
-        "averaged": "np.mean" if each else "float",
+        "averaged": "np.average" if each else "float",
         "spread": spread,
         "spread_words": words,
         "deviation": deviation,

@@ -8,8 +8,8 @@ PLANTED = (
         cell="kl-solution",
         code="""
 def kl_to_prior(mean, << spread.argument >>):
-    ratio = << spread.mistaken >> / << prior >>
-    return 0.5 * (ratio + mean.square() / << prior >> - 1 - ratio.log()).sum(-1)<< units.per >>
+    ratio = << spread.mistaken >><< per_prior >>
+    return 0.5 * (ratio + mean.square()<< per_prior >> - 1 - ratio.log()).sum(-1)<< units.per >>
 """,
         loses=("kl-tests-2", "kl-tests-3"),
     ),
@@ -32,7 +32,7 @@ def elbo(W, << noise.argument >>, x, mean, << spread.argument >>):
     g, v = << noise.precision >>, << spread.variance >>
     error = (x - mean @ W.T).square().sum(-1)
     reconstruction = 0.5 * x.shape[-1] * math.log(g / (2 * math.pi)) - 0.5 * g * error
-    return (reconstruction - library_kl(mean, v))<< units.per >>
+    return << units.open >>reconstruction - library_kl(mean, v)<< units.close >>
 """,
         loses=("elbo-tests-2", "elbo-tests-3"),
     ),
@@ -42,7 +42,7 @@ def elbo(W, << noise.argument >>, x, mean, << spread.argument >>):
         code="""
 def gap(W, << noise.argument >>, x, mean, << spread.argument >>):
     g, v = << noise.precision >>, << spread.variance >>
-    precise = torch.eye(W.shape[1], dtype=W.dtype) / << prior >> + g * W.T @ W
+    precise = torch.eye(W.shape[1], dtype=W.dtype)<< per_prior >> + g * W.T @ W
     off = mean - torch.linalg.solve(precise, g * W.T @ x.T).T
     spreads = ((precise.inverse().diag() + off.square()) / v - 1 + v.log()).sum(-1) + torch.logdet(precise)
     return 0.5 * spreads<< units.per >>
@@ -55,7 +55,7 @@ def gap(W, << noise.argument >>, x, mean, << spread.argument >>):
         code="""
 def gap(W, << noise.argument >>, x, mean, << spread.argument >>):
     g, v = << noise.precision >>, << spread.variance >>
-    precise = torch.eye(W.shape[1], dtype=W.dtype) / << prior >> + g * W.T @ W
+    precise = torch.eye(W.shape[1], dtype=W.dtype)<< per_prior >> + g * W.T @ W
     off = mean - torch.linalg.solve(precise, g * W.T @ x.T).T
     spreads = (v * precise.diag() - 1 - (v * precise.diag()).log()).sum(-1)
     return 0.5 * (spreads + ((off @ precise) * off).sum(-1))<< units.per >>
@@ -70,8 +70,8 @@ def gap(W, << noise.argument >>, x, mean, << spread.argument >>):
     from torch.distributions import MultivariateNormal, kl_divergence
 
     g, v = << noise.precision >>, << spread.variance >>
-    exact = FactorAnalysis(math.sqrt(<< prior >>) * W, 1 / g).posterior(x)
-    q = MultivariateNormal(mean / math.sqrt(<< prior >>), torch.diag_embed(v / << prior >>))
+    exact = FactorAnalysis(<< times_deviation >>W, 1 / g).posterior(x)
+    q = MultivariateNormal(mean / << prior_deviation >>, torch.diag_embed(v<< per_prior >>))
     return kl_divergence(q, exact)<< units.per >>
 """,
         loses=("gap-tests-1", "gap-tests-2", "gap-tests-3"),
@@ -82,14 +82,15 @@ def gap(W, << noise.argument >>, x, mean, << spread.argument >>):
         code="""
 def log_weights(W, << noise.argument >>, x, mean, << spread.argument >>, noise):
     g, v = << noise.precision >>, << spread.variance >>
-    if << samples.axis >> == 1:
-        x, mean, v = x[:, None], mean[:, None], v[:, None]
+<% if samples.axis %>
+    x, mean, v = x[:, None], mean[:, None], v[:, None]
+<% endif %>
     z = mean + v * noise
     log_two_pi = math.log(2 * math.pi)
     likelihood = 0.5 * x.shape[-1] * (math.log(g) - log_two_pi) - 0.5 * g * (x - z @ W.T).square().sum(-1)
-    prior = -0.5 * (z.square() / << prior >> + math.log(<< prior >>) + log_two_pi).sum(-1)
+    prior = -0.5 * (z.square()<< per_prior >> + math.log(<< prior >>) + log_two_pi).sum(-1)
     posterior = -0.5 * ((z - mean).square() / v + v.log() + log_two_pi).sum(-1)
-    return (likelihood + prior - posterior)<< units.per >>
+    return << units.open >>likelihood + prior - posterior<< units.close >>
 """,
         loses=("weights-tests-3",),
     ),
@@ -99,12 +100,13 @@ def log_weights(W, << noise.argument >>, x, mean, << spread.argument >>, noise):
         code="""
 def log_weights(W, << noise.argument >>, x, mean, << spread.argument >>, noise):
     g, v = << noise.precision >>, << spread.variance >>
-    if << samples.axis >> == 1:
-        x, mean, v = x[:, None], mean[:, None], v[:, None]
+<% if samples.axis %>
+    x, mean, v = x[:, None], mean[:, None], v[:, None]
+<% endif %>
     z = mean + v.sqrt() * noise
     likelihood = 0.5 * x.shape[-1] * math.log(g / (2 * math.pi)) - 0.5 * g * (x - z @ W.T).square().sum(-1)
-    ratio = 0.5 * (noise.square() - z.square() / << prior >> - math.log(<< prior >>)).sum(-1)
-    return (likelihood + ratio)<< units.per >>
+    ratio = 0.5 * (noise.square() - z.square()<< per_prior >> - math.log(<< prior >>)).sum(-1)
+    return << units.open >>likelihood + ratio<< units.close >>
 """,
         loses=("weights-tests-2", "weights-tests-3"),
     ),
@@ -122,8 +124,7 @@ def importance_bound(log_w):
         cell="bound-solution",
         code="""
 def importance_bound(log_w):
-    unit = 1<< units.per >>
-    return unit * torch.logsumexp(log_w / unit, << samples.axis >>)
+    return torch.logsumexp(log_w<< units.to_nats >>, << samples.axis >>)<< units.per >>
 """,
         loses=("bound-tests-1", "bound-tests-2", "bound-tests-3"),
     ),
@@ -132,8 +133,7 @@ def importance_bound(log_w):
         cell="bound-solution",
         code="""
 def importance_bound(log_w):
-    unit = 1<< units.per >>
-    return unit * (log_w / unit).exp().mean(<< samples.axis >>).log()
+    return << units.exp >>.mean(<< samples.axis >>).log()<< units.per >>
 """,
         loses=("bound-tests-2",),
     ),

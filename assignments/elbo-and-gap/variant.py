@@ -24,7 +24,7 @@ SPREADS = (
         "symbol": r"1 / \sigma_k^2",
         "variance": "(1 / precision)",
         "mistaken": "precision",
-        "encode": "(1 / v)",
+        "encode": "1 / v",
     },
     {
         "name": "variance",
@@ -51,7 +51,7 @@ NOISES = (
         "argument": "noise_variance",
         "symbol": r"\gamma^{-2}",
         "precision": "(1 / noise_variance)",
-        "encode": "(1 / g)",
+        "encode": "1 / g",
     },
     {
         "name": "standard deviation",
@@ -62,7 +62,18 @@ NOISES = (
     },
     {"name": "precision", "argument": "gamma2", "symbol": r"\gamma^2", "precision": "gamma2", "encode": "g"},
 )
-UNITS = ({"name": "nats", "one": "nat", "per": ""}, {"name": "bits", "one": "bit", "per": " / math.log(2)"})
+UNITS = (
+    {"name": "nats", "here": "", "per": "", "to_nats": "", "open": "", "close": "", "exp": "log_w.exp()"},
+    {
+        "name": "bits",
+        "here": ", in bits",
+        "per": " / math.log(2)",
+        "to_nats": " * math.log(2)",
+        "open": "(",
+        "close": ") / math.log(2)",
+        "exp": "log_w.exp2()",
+    },
+)
 AXES = (
     {"name": "first", "shape": "(S, n)", "noise": "(S, n, d)", "axis": 0},
     {"name": "last", "shape": "(n, S)", "noise": "(n, S, d)", "axis": 1},
@@ -83,12 +94,20 @@ def constants(rng: np.random.Generator) -> dict[str, object]:
     correlation, weights = pick((0.6, 0.8, 0.96)), pick(((0.0, 2.0), (-1.0, 1.5), (0.5, 3.0)))
     kl = 0.5 * ((variance + mean**2) / prior - 1 - math.log(variance / prior)) / unit
     bound = math.log(sum(math.exp(unit * w) for w in weights) / 2) / unit
+    # code, as what is made of it below: a prior of variance 1 leaves no trace
+    deviation = {1: 1.0, 2: "math.sqrt(2)", 4: 2.0}[prior]
     return {
         "spread": spread,
         "noise": noise,
         "units": units,
         "samples": samples,
         "prior": prior,
+        "per_prior": "" if prior == 1 else f" / {prior}",
+        "times_prior": "" if prior == 1 else f"{prior} * ",
+        "tex_prior": "" if prior == 1 else rf"{prior}\, ",
+        "tex_identity": "I" if prior == 1 else f"I/{prior}",
+        "prior_deviation": deviation,
+        "times_deviation": "" if prior == 1 else f"{deviation} * ",
         "warm": {"mean": mean, "spread": round(ENCODED[spread["argument"]](variance), 4), "weights": weights},
         "correlation": correlation,
         "answers": {"kl": kl, "tilt": -0.5 * math.log(1 - correlation**2) / unit, "bound": bound},

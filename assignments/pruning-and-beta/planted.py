@@ -9,7 +9,7 @@ PLANTED = (
         code="""
 def best_upright(W, << noise.argument >>, x, << weight.argument >>):
     g, b = << noise.precision >>, << weight.beta >>
-    precise = torch.eye(W.shape[1], dtype=W.dtype) / << prior >> + g / b * W.T @ W
+    precise = torch.eye(W.shape[1], dtype=W.dtype)<< per_prior >> + g / b * W.T @ W
     mean = torch.linalg.solve(precise, g / b * W.T @ x.T).T
     v = precise.inverse().diag()
     return mean, << spread.encode >>
@@ -22,7 +22,7 @@ def best_upright(W, << noise.argument >>, x, << weight.argument >>):
         code="""
 def best_upright(W, << noise.argument >>, x, << weight.argument >>):
     g = << noise.precision >>
-    precise = torch.eye(W.shape[1], dtype=W.dtype) / << prior >> + g * W.T @ W
+    precise = torch.eye(W.shape[1], dtype=W.dtype)<< per_prior >> + g * W.T @ W
     mean = torch.linalg.solve(precise, g * W.T @ x.T).T
     v = 1 / precise.diag()
     return mean, << spread.encode >>
@@ -35,7 +35,7 @@ def best_upright(W, << noise.argument >>, x, << weight.argument >>):
         code="""
 def tilt_cost(W, << noise.argument >>, << weight.argument >>):
     g, b = << noise.precision >>, << weight.beta >>
-    precise = torch.eye(W.shape[1], dtype=W.dtype) / << prior >> + g / b * W.T @ W
+    precise = torch.eye(W.shape[1], dtype=W.dtype)<< per_prior >> + g / b * W.T @ W
     return 0.5 * << weight.unscaled >> * (precise.diag().log().sum() - torch.logdet(precise))
 """,
         loses=("tilt-tests-2", "tilt-tests-3"),
@@ -46,7 +46,7 @@ def tilt_cost(W, << noise.argument >>, << weight.argument >>):
         code="""
 def tilt_cost(W, << noise.argument >>, << weight.argument >>):
     g, b = << noise.precision >>, << weight.beta >>
-    precise = torch.eye(W.shape[1], dtype=W.dtype) / << prior >> + g / b * W.T @ W
+    precise = torch.eye(W.shape[1], dtype=W.dtype)<< per_prior >> + g / b * W.T @ W
     return 0.5 * << weight.scale >> * precise.diag().log().sum()
 """,
         loses=("tilt-tests-1", "tilt-tests-2", "tilt-tests-3"),
@@ -56,7 +56,7 @@ def tilt_cost(W, << noise.argument >>, << weight.argument >>):
         cell="tilt-solution",
         code="""
 def tilt_cost(W, << noise.argument >>, << weight.argument >>):
-    b, scaled = << weight.beta >>, FactorAnalysis(math.sqrt(<< prior >>) * W, 1 / << noise.precision >>)
+    b, scaled = << weight.beta >>, FactorAnalysis(<< times_deviation >>W, 1 / << noise.precision >>)
     return scaled.gap(beta=b) * (<< weight.scale >> / b)
 """,
         loses=("tilt-tests-1", "tilt-tests-2", "tilt-tests-3"),
@@ -67,7 +67,7 @@ def tilt_cost(W, << noise.argument >>, << weight.argument >>):
         code="""
 def column_lengths(eigenvalues, << noise.argument >>, << weight.argument >>):
     g, b = << noise.precision >>, << weight.beta >>
-    squared = eigenvalues / << prior >> * (eigenvalues > b / g)
+    squared = eigenvalues<< per_prior >> * (eigenvalues > b / g)
     return << length.encode >>
 """,
         loses=("length-tests-2",),
@@ -78,7 +78,7 @@ def column_lengths(eigenvalues, << noise.argument >>, << weight.argument >>):
         code="""
 def column_lengths(eigenvalues, << noise.argument >>, << weight.argument >>):
     g, b = << noise.precision >>, << weight.beta >>
-    squared = (eigenvalues - b / g).abs() / << prior >>
+    squared = (eigenvalues - b / g).abs()<< per_prior >>
     return << length.encode >>
 """,
         loses=("length-tests-1",),
@@ -89,7 +89,7 @@ def column_lengths(eigenvalues, << noise.argument >>, << weight.argument >>):
         code="""
 def upright_turn(W, << noise.argument >>):
     _, R = torch.linalg.eigh(W.T @ W)
-    return W @ (R.flip(1) if << order.largest_first >> else R)
+    return W @ R<< order.turn >>
 """,
         loses=("rotation-tests-2", "rotation-tests-3"),
     ),

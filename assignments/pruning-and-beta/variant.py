@@ -25,7 +25,7 @@ SPREADS = (
         "symbol": r"1 / \sigma_k^2",
         "variance": "(1 / precision)",
         "mistaken": "precision",
-        "encode": "(1 / v)",
+        "encode": "1 / v",
     },
     {
         "name": "log-variance",
@@ -52,7 +52,7 @@ NOISES = (
         "argument": "noise_variance",
         "symbol": r"\gamma^{-2}",
         "precision": "(1 / noise_variance)",
-        "encode": "(1 / g)",
+        "encode": "1 / g",
     },
     {
         "name": "standard deviation",
@@ -70,7 +70,7 @@ WEIGHTS = (
         "objective": r"\tfrac1\beta\, \mathbb E_q \log p(x \mid z) - \mathrm{KL}(q \Vert p)",
         "words": r"$\alpha = 1/\beta$, a factor on the reconstruction",
         "beta": "(1 / alpha)",
-        "encode": "(1 / b)",
+        "encode": "1 / b",
         "scale": "1.0",
         "unscaled": "(1 / alpha)",
         "of": lambda b: 1 / b,
@@ -92,8 +92,8 @@ LENGTHS = (
     {"name": "lengths", "encode": "squared.sqrt()", "square": "found.square()"},
 )
 ORDERS = (
-    {"name": "the smallest first", "largest_first": False},
-    {"name": "the largest first", "largest_first": True},
+    {"name": "the smallest first", "turn": "", "step": ">", "first": "<"},
+    {"name": "the largest first", "turn": ".flip(1)", "step": "<", "first": ">"},
 )
 
 
@@ -116,6 +116,8 @@ def constants(rng: np.random.Generator) -> dict[str, object]:
     beta, lean = pick((2.0, 3.0, 4.0)), math.cos(math.radians(degrees))
     share = lean * level / beta / (1 / prior + level / beta)
     tilt = -0.5 * math.log(1 - share**2) * (beta if weight["argument"] == "beta" else 1)
+    # code, as what is made of it below: a prior of variance 1 leaves no trace
+    deviation = {1: 1.0, 2: "math.sqrt(2)", 4: 2.0}[prior]
     return {
         "spread": spread,
         "noise": noise,
@@ -123,6 +125,12 @@ def constants(rng: np.random.Generator) -> dict[str, object]:
         "length": length,
         "order": order,
         "prior": prior,
+        "per_prior": "" if prior == 1 else f" / {prior}",
+        "times_prior": "" if prior == 1 else f"{prior} * ",
+        "tex_prior": "" if prior == 1 else rf"{prior}\, ",
+        "tex_precision": "1" if prior == 1 else f"1/{prior}",
+        "prior_deviation": deviation,
+        "times_deviation": "" if prior == 1 else f"{deviation} * ",
         "level": level,
         "signals": signals,
         "cosine": cosine,

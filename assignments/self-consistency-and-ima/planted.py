@@ -8,7 +8,7 @@ PLANTED = (
         cell="law-solution",
         code="""
 def law(J, << noise.argument >>):
-    v = 1 / (1 / << prior >> + << noise.precision >> * J.square().sum(<< layout.sum >>))
+    v = 1 / (<< 1 / prior >> + << noise.precision >> * J.square().sum(<< layout.sum >>))
     return << spread.mistaken >>
 """,
         loses=("law-tests-2", "law-tests-3"),
@@ -19,7 +19,7 @@ def law(J, << noise.argument >>):
         code="""
 def law(J, << noise.argument >>):
     gram = << layout.gram >>
-    precise = torch.eye(gram.shape[-1], dtype=J.dtype) / << prior >> + << noise.precision >> * gram
+    precise = torch.eye(gram.shape[-1], dtype=J.dtype)<< per_prior >> + << noise.precision >> * gram
     v = precise.inverse().diagonal(dim1=-2, dim2=-1)
     return << spread.encode >>
 """,
@@ -40,7 +40,7 @@ def local_contrast(J):
         code="""
 def local_contrast(J):
     lengths = 0.5 * J.square().sum(<< layout.sum >>).log().sum(-1)
-    return (lengths - torch.linalg.slogdet(J).logabsdet)<< units.per >>
+    return << units.open >>lengths - torch.linalg.slogdet(J).logabsdet<< units.close >>
 """,
         loses=("contrast-tests-3",),
     ),
@@ -61,7 +61,7 @@ def local_contrast(J):
         code="""
 def self_consistent(decode, x, << noise.argument >>, start):
     z, J = start, jacobian_of(decode, start)
-    v = 1 / (1 / << prior >> + << noise.precision >> * J.square().sum(<< layout.sum >>))
+    v = 1 / (<< 1 / prior >> + << noise.precision >> * J.square().sum(<< layout.sum >>))
     for _ in range(30):
         J = jacobian_of(decode, z)
         z = z + torch.linalg.solve(J<< layout.flip >>, (x - decode(z))[..., None])[..., 0]
@@ -77,7 +77,7 @@ def self_consistent(decode, x, << noise.argument >>, start):
     J = jacobian_of(decode, start)
     z = start + torch.linalg.solve(J<< layout.flip >>, (x - decode(start))[..., None])[..., 0]
     J = jacobian_of(decode, z)
-    v = 1 / (1 / << prior >> + << noise.precision >> * J.square().sum(<< layout.sum >>))
+    v = 1 / (<< 1 / prior >> + << noise.precision >> * J.square().sum(<< layout.sum >>))
     return z, << spread.encode >>
 """,
         loses=("encoder-tests-2", "encoder-tests-3"),
@@ -87,7 +87,7 @@ def self_consistent(decode, x, << noise.argument >>, start):
         cell="density-solution",
         code="""
 def log_density(z, J):
-    return -0.5 * (z.square() / << prior >> + math.log(2 * math.pi * << prior >>)).sum(-1)<< units.per >>
+    return -0.5 * (z.square()<< per_prior >> + math.log(<< 2 * prior >> * math.pi)).sum(-1)<< units.per >>
 """,
         loses=("density-tests-2",),
     ),
@@ -96,8 +96,8 @@ def log_density(z, J):
         cell="density-solution",
         code="""
 def log_density(z, J):
-    prior = -0.5 * (z.square() / << prior >> + math.log(2 * math.pi * << prior >>)).sum(-1)
-    return (prior + torch.linalg.slogdet(J).logabsdet)<< units.per >>
+    prior = -0.5 * (z.square()<< per_prior >> + math.log(<< 2 * prior >> * math.pi)).sum(-1)
+    return << units.open >>prior + torch.linalg.slogdet(J).logabsdet<< units.close >>
 """,
         loses=("density-tests-2",),
     ),
@@ -106,8 +106,8 @@ def log_density(z, J):
         cell="limit-solution",
         code="""
 def elbo_limit(z, J):
-    prior = -0.5 * (z.square() / << prior >> + math.log(2 * math.pi * << prior >>)).sum(-1)
-    return (prior - torch.linalg.slogdet(J).logabsdet)<< units.per >>
+    prior = -0.5 * (z.square()<< per_prior >> + math.log(<< 2 * prior >> * math.pi)).sum(-1)
+    return << units.open >>prior - torch.linalg.slogdet(J).logabsdet<< units.close >>
 """,
         loses=("limit-tests-2", "limit-tests-3"),
     ),
@@ -116,9 +116,9 @@ def elbo_limit(z, J):
         cell="limit-solution",
         code="""
 def elbo_limit(z, J):
-    prior = -0.5 * (z.square() / << prior >> + math.log(2 * math.pi * << prior >>)).sum(-1)
+    prior = -0.5 * (z.square()<< per_prior >> + math.log(<< 2 * prior >> * math.pi)).sum(-1)
     lengths = 0.5 * J.square().sum(<< layout.sum >>).log().sum(-1)
-    return (prior - 2 * lengths + torch.linalg.slogdet(J).logabsdet)<< units.per >>
+    return << units.open >>prior - 2 * lengths + torch.linalg.slogdet(J).logabsdet<< units.close >>
 """,
         loses=("limit-tests-2", "limit-tests-3"),
     ),

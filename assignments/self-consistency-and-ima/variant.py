@@ -29,7 +29,7 @@ SPREADS = (
         "plural": "precisions",
         "argument": "precision",
         "symbol": r"1 / \sigma_k^2",
-        "encode": "(1 / v)",
+        "encode": "1 / v",
         "mistaken": "v",
     },
     {
@@ -47,7 +47,7 @@ NOISES = (
         "argument": "noise_variance",
         "symbol": r"\gamma^{-2}",
         "precision": "(1 / noise_variance)",
-        "encode": "(1 / g)",
+        "encode": "1 / g",
     },
     {"name": "precision", "argument": "gamma2", "symbol": r"\gamma^2", "precision": "gamma2", "encode": "g"},
     {
@@ -58,7 +58,10 @@ NOISES = (
         "encode": "g**-0.5",
     },
 )
-UNITS = ({"name": "nats", "one": "nat", "per": ""}, {"name": "bits", "one": "bit", "per": " / math.log(2)"})
+UNITS = (
+    {"name": "nats", "per": "", "open": "", "close": ""},
+    {"name": "bits", "per": " / math.log(2)", "open": "(", "close": ") / math.log(2)"},
+)
 LAYOUTS = (
     {
         "name": "column",
@@ -97,12 +100,20 @@ def constants(rng: np.random.Generator) -> dict[str, object]:
         "precision": 1 / variance,
         "log_variance": math.log(variance),
     }
+    # code, as what is made of it below: a prior of variance 1 leaves no trace
+    deviation = {1: 1.0, 2: "math.sqrt(2)", 4: 2.0}[prior]
     return {
         "spread": spread,
         "noise": noise,
         "units": units,
         "layout": layout,
         "prior": prior,
+        "per_prior": "" if prior == 1 else f" / {prior}",
+        "times_prior": "" if prior == 1 else f"{prior} * ",
+        "tex_prior": "" if prior == 1 else rf"{prior}\, ",
+        "tex_precision": "1" if prior == 1 else f"1/{prior}",
+        "prior_deviation": deviation,
+        "times_deviation": "" if prior == 1 else f"{deviation} * ",
         "warm": {"length": length, "level": level, "degrees": degrees},
         "answers": {
             "law": encoded[spread["argument"]],

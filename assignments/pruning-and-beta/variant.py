@@ -7,62 +7,18 @@ from itertools import pairwise
 
 import numpy as np
 
-# `encode` writes a variance v, `variance` reads it back, `mistaken` takes it for what it is not
-SPREADS = (
+from latentbook.classroom.conventions import NOISES, prior_words, spreads
+
+# a standard deviation is taken for a variance, or the other way round
+SPREADS = spreads(
     {
-        "name": "standard deviation",
-        "plural": "standard deviations",
-        "argument": "deviation",
-        "symbol": r"\sigma_k",
-        "variance": "deviation.square()",
-        "mistaken": "deviation",
-        "encode": "v.sqrt()",
-    },
-    {
-        "name": "precision",
-        "plural": "precisions",
-        "argument": "precision",
-        "symbol": r"1 / \sigma_k^2",
-        "variance": "(1 / precision)",
-        "mistaken": "precision",
-        "encode": "1 / v",
-    },
-    {
-        "name": "log-variance",
-        "plural": "log-variances",
-        "argument": "log_variance",
-        "symbol": r"\log \sigma_k^2",
-        "variance": "log_variance.exp()",
-        "mistaken": "(log_variance / 2).exp()",
-        "encode": "v.log()",
-    },
-    {
-        "name": "variance",
-        "plural": "variances",
-        "argument": "variance",
-        "symbol": r"\sigma_k^2",
-        "variance": "variance",
-        "mistaken": "variance.sqrt()",
-        "encode": "v",
-    },
+        "deviation": "deviation",
+        "precision": "precision",
+        "log_variance": "(log_variance / 2).exp()",
+        "variance": "variance.sqrt()",
+    }
 )
-NOISES = (
-    {
-        "name": "variance",
-        "argument": "noise_variance",
-        "symbol": r"\gamma^{-2}",
-        "precision": "(1 / noise_variance)",
-        "encode": "1 / g",
-    },
-    {
-        "name": "standard deviation",
-        "argument": "noise_deviation",
-        "symbol": r"\gamma^{-1}",
-        "precision": "noise_deviation**-2",
-        "encode": "g**-0.5",
-    },
-    {"name": "precision", "argument": "gamma2", "symbol": r"\gamma^2", "precision": "gamma2", "encode": "g"},
-)
+NOISES = tuple(NOISES[argument] for argument in ("noise_variance", "noise_deviation", "gamma2"))
 WEIGHTS = (
     {
         "argument": "alpha",
@@ -116,21 +72,13 @@ def constants(rng: np.random.Generator) -> dict[str, object]:
     beta, lean = pick((2.0, 3.0, 4.0)), math.cos(math.radians(degrees))
     share = lean * level / beta / (1 / prior + level / beta)
     tilt = -0.5 * math.log(1 - share**2) * (beta if weight["argument"] == "beta" else 1)
-    # code, as what is made of it below: a prior of variance 1 leaves no trace
-    deviation = {1: 1.0, 2: "math.sqrt(2)", 4: 2.0}[prior]
     return {
         "spread": spread,
         "noise": noise,
         "weight": weight,
         "length": length,
         "order": order,
-        "prior": prior,
-        "per_prior": "" if prior == 1 else f" / {prior}",
-        "times_prior": "" if prior == 1 else f"{prior} * ",
-        "tex_prior": "" if prior == 1 else rf"{prior}\, ",
-        "tex_precision": "1" if prior == 1 else f"1/{prior}",
-        "prior_deviation": deviation,
-        "times_deviation": "" if prior == 1 else f"{deviation} * ",
+        **prior_words(prior),
         "level": level,
         "signals": signals,
         "cosine": cosine,

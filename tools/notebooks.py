@@ -116,17 +116,24 @@ class Watch(threading.Thread):
 
     def __init__(self, limit: Mapping[str, float]) -> None:
         super().__init__(daemon=True)
-        self.limit, self.peak, self.over = limit, 0.0, ""
+        self.limit, self.peak, self.over, self.program = limit, 0.0, "", psutil.Process().cmdline()
         self.others, self.begin, self.done = set(self.children()), time.perf_counter(), threading.Event()
 
     def children(self) -> list[psutil.Process]:
         """List this process's descendants."""
         return psutil.Process().children(recursive=True)
 
+    def counts(self, process: psutil.Process) -> bool:
+        """Whether a process is to be watched; one that has yet to begin its own program still has our memory."""
+        try:
+            return process not in self.others and process.cmdline() != self.program
+        except psutil.Error:  # it has just ended
+            return False
+
     def run(self) -> None:
         """Look ten times a second."""
         while not self.done.wait(0.1):
-            mine, memory = [one for one in self.children() if one not in self.others], 0
+            mine, memory = list(filter(self.counts, self.children())), 0
             for one in mine:
                 try:
                     memory += one.memory_info().rss

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import nbformat
@@ -121,6 +123,18 @@ def test_memory_counts_what_the_kernel_starts(tmp_path: Path) -> None:
     code += "subprocess.run([sys.executable, '-c', run])"
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(code)])
     assert notebooks.execute(notebook, tmp_path)["megabytes"] > 350
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="forks")
+def test_a_process_that_has_yet_to_begin_its_program_is_not_watched() -> None:
+    watch = notebooks.Watch({"seconds": 60.0, "megabytes": 1.0})
+    copy = multiprocessing.get_context("fork").Process(target=time.sleep, args=(0.8,), daemon=True)
+    copy.start()  # with all of this process's memory
+    watch.start()
+    copy.join()
+    watch.done.set()
+    watch.join()
+    assert (watch.peak, watch.over, copy.exitcode) == (0.0, "", 0)
 
 
 def test_text_is_renewed_without_running_and_numbers_are_kept(copy: Path) -> None:
